@@ -1,0 +1,500 @@
+//! The blob's layout: header fields and step records, defined once for writer and reader. `FORMAT.md` is the
+//! description byte by byte; [`VERSION`] changes with it.
+//!
+//! Everything is little-endian. Offsets in the header count from the blob's first byte; offsets in records count
+//! from the arena's first byte, or from the constants section's where the field's comment or [`IN_CONSTANTS`] says so.
+
+/// The first four bytes of every blob.
+pub const MAGIC: [u8; 4] = *b"TINB";
+/// The version this code writes and reads.
+pub const VERSION: u16 = 1;
+/// Bytes of the SHA-256 digest that ends a blob.
+pub const DIGEST_BYTES: usize = 32;
+/// Weights start at multiples of this within the constants section, which itself is aligned so.
+pub const CONSTANT_ALIGN: u32 = 16;
+/// The arena must start at a multiple of this.
+pub const ARENA_ALIGN: u32 = 16;
+/// Set in a source offset that points into the constants section instead of the arena.
+pub const IN_CONSTANTS: u32 = 1 << 31;
+
+/// Header fields: offsets of little-endian values from the blob's start.
+pub mod field {
+    /// `[u8; 4]`: [`super::MAGIC`].
+    pub const MAGIC: usize = 0;
+    /// `u16`: [`super::VERSION`].
+    pub const VERSION: usize = 4;
+    /// `u8`: the lanes whose weight packing the blob uses, see [`crate::lanes::LaneId`].
+    pub const LANES: usize = 6;
+    /// `u8`: zero.
+    pub const RESERVED: usize = 7;
+    /// `u32`: bytes of the whole blob, digest included.
+    pub const TOTAL_BYTES: usize = 8;
+    /// `u32`: CRC-32 (ISO-HDLC) over all bytes but these four.
+    pub const CRC: usize = 12;
+    /// `u32`: bytes of arena that an inference needs.
+    pub const ARENA_BYTES: usize = 16;
+    /// `u32`: arena offset of the state region, kept between runs.
+    pub const STATE_OFFSET: usize = 20;
+    /// `u32`: bytes of the state region.
+    pub const STATE_BYTES: usize = 24;
+    /// `u32`: number of steps.
+    pub const STEP_COUNT: usize = 28;
+    /// `u32`: start of the metadata section.
+    pub const METADATA_OFFSET: usize = 32;
+    /// `u32`: its bytes.
+    pub const METADATA_BYTES: usize = 36;
+    /// `u32`: start of the program section: records, one after the other.
+    pub const PROGRAM_OFFSET: usize = 40;
+    /// `u32`: its bytes.
+    pub const PROGRAM_BYTES: usize = 44;
+    /// `u32`: start of the constants section, a multiple of [`super::CONSTANT_ALIGN`].
+    pub const CONSTANTS_OFFSET: usize = 48;
+    /// `u32`: its bytes.
+    pub const CONSTANTS_BYTES: usize = 52;
+    /// `u32`: start of the debug names section; its bytes are zero where it was stripped.
+    pub const NAMES_OFFSET: usize = 56;
+    /// `u32`: its bytes.
+    pub const NAMES_BYTES: usize = 60;
+    /// Bytes of the header.
+    pub const HEADER_BYTES: usize = 64;
+}
+
+/// A little-endian value of a record.
+pub(crate) trait Field: Sized {
+    /// Takes the value off the front of `bytes`.
+    fn take(bytes: &mut &[u8]) -> Option<Self>;
+    /// Puts the value at the front of `bytes` and moves past it.
+    fn put(&self, bytes: &mut &mut [u8]) -> Option<()>;
+}
+
+macro_rules! number_fields {
+    ($($number:ty),*) => {$(
+        impl Field for $number {
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                let (head, rest) = bytes.split_first_chunk()?;
+                *bytes = rest;
+                Some(Self::from_le_bytes(*head))
+            }
+            fn put(&self, bytes: &mut &mut [u8]) -> Option<()> {
+                let (head, rest) = core::mem::take(bytes).split_first_chunk_mut()?;
+                *head = self.to_le_bytes();
+                *bytes = rest;
+                Some(())
+            }
+        }
+    )*};
+}
+
+number_fields! { u8, i8, u16, i16, u32, i32, f32 }
+
+impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let mut array = [T::default(); N];
+        for slot in &mut array {
+            *slot = T::take(bytes)?;
+        }
+        Some(array)
+    }
+    fn put(&self, bytes: &mut &mut [u8]) -> Option<()> {
+        self.iter().try_for_each(|value| value.put(bytes))
+    }
+}
+
+/// Defines a record: its struct, opcode, size and both directions of its encoding, from one list of fields. Fields
+/// stand in the blob in the order of the list, without gaps; records are padded to 4 bytes.
+macro_rules! record {
+    ($(#[$doc:meta])* $name:ident = $opcode:literal { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $kind,)* }
+
+        impl $name {
+            /// The record's first byte.
+            pub const OPCODE: u8 = $opcode;
+            /// Bytes of the fields, without the four of the record's head.
+            pub const BYTES: usize = (0 $(+ core::mem::size_of::<$kind>())*).next_multiple_of(4);
+
+            /// Reads the fields; `None` where `bytes` is too short.
+            pub fn read(mut bytes: &[u8]) -> Option<Self> {
+                let bytes = &mut bytes;
+                Some(Self { $($field: $crate::format::Field::take(bytes)?,)* })
+            }
+
+            /// Writes the fields; `None` where `bytes` is too short.
+            pub fn write(&self, mut bytes: &mut [u8]) -> Option<()> {
+                let bytes = &mut bytes;
+                $($crate::format::Field::put(&self.$field, bytes)?;)*
+                Some(())
+            }
+        }
+    };
+}
+
+record! {
+    /// A convolution over channels-last rows: `ofm[y][x][o] = requantize(bias[o] + Σ ifm[…]·weights[o][ky][kx][i])`,
+    /// or the same with one filter per channel ([`DepthwiseConv2d`]).
+    ///
+    /// Constants block: `bias: i32[out_c]`, `multiplier: i32[out_c]`, `shift: u8[out_c]`, padding to
+    /// [`CONSTANT_ALIGN`], then the weights in the packing named.
+    Conv2d = 1 {
+        /// Arena offset of the input, `[in_h][in_w][in_c]`.
+        ifm: u32,
+        /// Arena offset of the output, `[out_h][out_w][out_c]`.
+        ofm: u32,
+        /// Offset of the constants block.
+        constants: u32,
+        /// Input rows.
+        in_h: u16,
+        /// Input columns.
+        in_w: u16,
+        /// Input channels.
+        in_c: u16,
+        /// Output rows.
+        out_h: u16,
+        /// Output columns.
+        out_w: u16,
+        /// Output channels.
+        out_c: u16,
+        /// Kernel rows.
+        kernel_h: u16,
+        /// Kernel columns.
+        kernel_w: u16,
+        /// Rows of padding above.
+        pad_top: u16,
+        /// Columns of padding at the left.
+        pad_left: u16,
+        /// Channel groups; `in_c` and `out_c` are multiples of it.
+        groups: u16,
+        /// Rows from one output row to the next.
+        stride_h: u8,
+        /// Columns from one output column to the next.
+        stride_w: u8,
+        /// Rows from one tap to the next.
+        dilation_h: u8,
+        /// Columns from one tap to the next.
+        dilation_w: u8,
+        /// What padding taps read.
+        ifm_zero_point: i8,
+        /// Added after the rescale.
+        ofm_zero_point: i8,
+        /// Fused clamp, lower end.
+        min: i8,
+        /// Fused clamp, upper end.
+        max: i8,
+        /// The accumulator is shifted left by this before the rescale; the compiler proved that it fits.
+        left_shift: u8,
+        /// Weight packing, see [`crate::lanes::Packing`].
+        packing: u8,
+    }
+}
+
+record! {
+    /// A product with constant weights: `ofm[r][o] = requantize(bias[o] + Σ ifm[r][i]·weights[o][i])`.
+    ///
+    /// Constants block as [`Conv2d`]'s.
+    Dense = 3 {
+        /// Arena offset of the input, `[rows][in_features]`.
+        ifm: u32,
+        /// Arena offset of the output, `[rows][out_features]`.
+        ofm: u32,
+        /// Offset of the constants block.
+        constants: u32,
+        /// Rows.
+        rows: u32,
+        /// Inputs of one row.
+        in_features: u32,
+        /// Outputs of one row.
+        out_features: u32,
+        /// Added after the rescale.
+        ofm_zero_point: i8,
+        /// Fused clamp, lower end.
+        min: i8,
+        /// Fused clamp, upper end.
+        max: i8,
+        /// As [`Conv2d::left_shift`].
+        left_shift: u8,
+        /// Weight packing, see [`crate::lanes::Packing`].
+        packing: u8,
+    }
+}
+
+record! {
+    /// `ofm[i] = clamp(round((a[i] − a_zp)·a_multiplier + (b[i] − b_zp)·b_multiplier) >> shift) + zp)` with
+    /// broadcasting; a negative `b_multiplier` subtracts.
+    Add = 4 {
+        /// Source of the first operand (arena, or [`IN_CONSTANTS`]).
+        a: u32,
+        /// Source of the second operand (arena, or [`IN_CONSTANTS`]).
+        b: u32,
+        /// Arena offset of the output, `dims` in row-major order.
+        ofm: u32,
+        /// Output shape, outermost first.
+        dims: [u32; 4],
+        /// Elements from one index of the first operand to the next, per dimension; 0 broadcasts.
+        a_strides: [u32; 4],
+        /// The same of the second operand.
+        b_strides: [u32; 4],
+        /// Factor of the first operand.
+        a_multiplier: i32,
+        /// Factor of the second operand.
+        b_multiplier: i32,
+        /// Zero point of the first operand.
+        a_zero_point: i8,
+        /// Zero point of the second operand.
+        b_zero_point: i8,
+        /// Zero point of the output.
+        ofm_zero_point: i8,
+        /// Fused clamp, lower end.
+        min: i8,
+        /// Fused clamp, upper end.
+        max: i8,
+        /// The sum is shifted right by this, `1..=62`.
+        right_shift: u8,
+        /// 0: ties toward +∞; 1: ties to even.
+        rounding: u8,
+        /// 0: the sum fits `i32` (proven); 1: it needs `i64`.
+        wide: u8,
+    }
+}
+
+record! {
+    /// `ofm[i] = requantize((a[i] − a_zp)·(b[i] − b_zp))` with broadcasting.
+    Mul = 5 {
+        /// Source of the first operand (arena, or [`IN_CONSTANTS`]).
+        a: u32,
+        /// Source of the second operand (arena, or [`IN_CONSTANTS`]).
+        b: u32,
+        /// Arena offset of the output.
+        ofm: u32,
+        /// Output shape, outermost first.
+        dims: [u32; 4],
+        /// As [`Add::a_strides`].
+        a_strides: [u32; 4],
+        /// As [`Add::b_strides`].
+        b_strides: [u32; 4],
+        /// The rescale's multiplier.
+        multiplier: i32,
+        /// Zero point of the first operand.
+        a_zero_point: i8,
+        /// Zero point of the second operand.
+        b_zero_point: i8,
+        /// Zero point of the output.
+        ofm_zero_point: i8,
+        /// Fused clamp, lower end.
+        min: i8,
+        /// Fused clamp, upper end.
+        max: i8,
+        /// The rescale's stored shift, see [`crate::FixedScale::from_stored`].
+        shift: u8,
+        /// As [`Conv2d::left_shift`].
+        left_shift: u8,
+    }
+}
+
+record! {
+    /// `ofm[i] = table[ifm[i] + 128]`: any function of one int8 value.
+    Table = 6 {
+        /// Arena offset of the input.
+        ifm: u32,
+        /// Arena offset of the output; may equal `ifm`.
+        ofm: u32,
+        /// Offset of the 256 entries, for inputs −128 to 127.
+        constants: u32,
+        /// Elements.
+        count: u32,
+    }
+}
+
+record! {
+    /// The window of a pooling step, channels-last; the fields every pool shares, then those of the average.
+    AveragePool = 8 {
+        /// Arena offset of the input, `[in_h][in_w][channels]`.
+        ifm: u32,
+        /// Arena offset of the output, `[out_h][out_w][channels]`.
+        ofm: u32,
+        /// Offset of `multiplier: i32[n]`, then `shift: u8[n]`, indexed by the window's count less one, where
+        /// `divide` is 0; `n = kernel_h · kernel_w`.
+        constants: u32,
+        /// Input rows.
+        in_h: u32,
+        /// Input columns.
+        in_w: u32,
+        /// Channels.
+        channels: u32,
+        /// Output rows.
+        out_h: u32,
+        /// Output columns.
+        out_w: u32,
+        /// Window rows.
+        kernel_h: u32,
+        /// Window columns.
+        kernel_w: u32,
+        /// Rows of padding above.
+        pad_top: u16,
+        /// Columns of padding at the left.
+        pad_left: u16,
+        /// Rows from one window to the next.
+        stride_h: u16,
+        /// Columns from one window to the next.
+        stride_w: u16,
+        /// Rows from one tap to the next.
+        dilation_h: u8,
+        /// Columns from one tap to the next.
+        dilation_w: u8,
+        /// Zero point of the input.
+        ifm_zero_point: i8,
+        /// Zero point of the output.
+        ofm_zero_point: i8,
+        /// Fused clamp, lower end.
+        min: i8,
+        /// Fused clamp, upper end.
+        max: i8,
+        /// 1: exact integer division, ties to even (input and output have one scale); 0: the rescale of the count.
+        divide: u8,
+        /// 1: padding counts, as zeros, in the window's size; 0: it does not.
+        count_include_pad: u8,
+    }
+}
+
+record! {
+    /// The largest of each window, channels-last; padding does not take part.
+    MaxPool = 7 {
+        /// Arena offset of the input, `[in_h][in_w][channels]`.
+        ifm: u32,
+        /// Arena offset of the output, `[out_h][out_w][channels]`.
+        ofm: u32,
+        /// Input rows.
+        in_h: u32,
+        /// Input columns.
+        in_w: u32,
+        /// Channels.
+        channels: u32,
+        /// Output rows.
+        out_h: u32,
+        /// Output columns.
+        out_w: u32,
+        /// Window rows.
+        kernel_h: u32,
+        /// Window columns.
+        kernel_w: u32,
+        /// Rows of padding above.
+        pad_top: u16,
+        /// Columns of padding at the left.
+        pad_left: u16,
+        /// Rows from one window to the next.
+        stride_h: u16,
+        /// Columns from one window to the next.
+        stride_w: u16,
+        /// Rows from one tap to the next.
+        dilation_h: u8,
+        /// Columns from one tap to the next.
+        dilation_w: u8,
+        /// Fused clamp, lower end.
+        min: i8,
+        /// Fused clamp, upper end.
+        max: i8,
+    }
+}
+
+record! {
+    /// `ofm[r][i] = quantize(exp(s·ifm[r][i]) / Σ exp(s·ifm[r][j]))` along rows, by exponentials in fixed point and
+    /// an integer division.
+    Softmax = 9 {
+        /// Arena offset of the input, `[rows][depth]`.
+        ifm: u32,
+        /// Arena offset of the output; may equal `ifm`.
+        ofm: u32,
+        /// Offset of the exponentials, see `kernels/softmax.rs`.
+        constants: u32,
+        /// Rows.
+        rows: u32,
+        /// Elements of a row.
+        depth: u32,
+        /// Output steps of one: `1 / s_out`, a power of two times a 24-bit mantissa in the general case.
+        ofm_multiplier: u32,
+        /// See `kernels/softmax.rs`.
+        ofm_shift: u8,
+        /// Zero point of the output.
+        ofm_zero_point: i8,
+        /// Fused clamp, lower end.
+        min: i8,
+        /// Fused clamp, upper end.
+        max: i8,
+    }
+}
+
+record! {
+    /// A strided copy: `ofm[Σ dᵢ·ofm_stridesᵢ] = ifm[Σ dᵢ·ifm_stridesᵢ]` over `dims`: transposes, concatenations,
+    /// slices and the inside of pads.
+    StridedCopy = 10 {
+        /// Source of the first element (arena, or [`IN_CONSTANTS`]).
+        ifm: u32,
+        /// Arena offset of the first element written.
+        ofm: u32,
+        /// Offset of a 256-entry table applied on the way where `use_table` is 1.
+        constants: u32,
+        /// Elements per dimension, outermost first.
+        dims: [u32; 5],
+        /// Elements from one index to the next in the source; may be negative.
+        ifm_strides: [i32; 5],
+        /// Elements from one index to the next in the output; positive.
+        ofm_strides: [i32; 5],
+        /// Bytes of an element: 1 or 4.
+        element_bytes: u8,
+        /// 1: bytes go through the table; elements are of 1 byte.
+        use_table: u8,
+    }
+}
+
+record! {
+    /// Fills a region with one byte.
+    Fill = 11 {
+        /// Arena offset.
+        ofm: u32,
+        /// Bytes.
+        count: u32,
+        /// The byte.
+        value: i8,
+    }
+}
+
+record! {
+    /// Gives out what came in one run before: `ofm = state; state = ifm`. A reset sets the state to `initial`.
+    Delay = 12 {
+        /// Arena offset of the input.
+        ifm: u32,
+        /// Arena offset of the output.
+        ofm: u32,
+        /// Arena offset of the state, inside the state region.
+        state: u32,
+        /// Bytes of each.
+        count: u32,
+        /// What a reset fills the state with.
+        initial: i8,
+    }
+}
+
+/// One filter per channel: `out_c = in_c · k` for a channel multiplier `k`, and output channel `o` reads input
+/// channel `o / k`. The fields and constants are [`Conv2d`]'s, with `groups = in_c`; the weights are
+/// `[kernel_h][kernel_w][out_c]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DepthwiseConv2d(pub Conv2d);
+
+impl DepthwiseConv2d {
+    /// The record's first byte.
+    pub const OPCODE: u8 = 2;
+    /// Bytes of the fields.
+    pub const BYTES: usize = Conv2d::BYTES;
+}
+
+impl DepthwiseConv2d {
+    /// Reads the fields; `None` where `bytes` is too short.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        Conv2d::read(bytes).map(Self)
+    }
+
+    /// Writes the fields; `None` where `bytes` is too short.
+    pub fn write(&self, bytes: &mut [u8]) -> Option<()> {
+        self.0.write(bytes)
+    }
+}

@@ -1,0 +1,85 @@
+//! Kernels: one file per operator. A kernel is a function of its record and slices.
+
+use crate::format::{
+    Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, IN_CONSTANTS, MaxPool, Mul, Softmax, StridedCopy,
+    Table,
+};
+
+/// A region of the arena or of the constants section: first byte and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// First byte. Sources may carry [`IN_CONSTANTS`].
+    pub offset: u32,
+    /// Bytes.
+    pub bytes: u32,
+}
+
+impl Extent {
+    /// Whether it lies in the constants section.
+    pub const fn in_constants(self) -> bool {
+        self.offset & IN_CONSTANTS != 0
+    }
+}
+
+/// Everything a record touches. Sizes follow from its shape; `None` from [`Layer::extents`] means that they do not
+/// fit 32 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extents {
+    /// What it reads, in the record's order.
+    pub sources: [Option<Extent>; 2],
+    /// What it writes (the smallest region that holds every byte written).
+    pub output: Extent,
+    /// Its constants block, relative to the constants section.
+    pub constants: Option<Extent>,
+    /// Its part of the state region.
+    pub state: Option<Extent>,
+}
+
+macro_rules! layers {
+    ($($name:ident),*) => {
+        /// A decoded record.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        #[allow(missing_docs, reason = "documented at each record")]
+        pub enum Layer { $($name($name),)* }
+
+        impl Layer {
+            /// The record's opcode.
+            pub const fn opcode(&self) -> u8 {
+                match self { $(Self::$name(_) => $name::OPCODE,)* }
+            }
+            /// Bytes of the record's fields, without its head.
+            pub const fn field_bytes(&self) -> usize {
+                match self { $(Self::$name(_) => $name::BYTES,)* }
+            }
+            /// The record's name in reports.
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$name(_) => stringify!($name),)* }
+            }
+            /// Decodes the fields behind a head; `None` for an unknown opcode or too few bytes.
+            pub fn read(opcode: u8, fields: &[u8]) -> Option<Self> {
+                match opcode { $($name::OPCODE => $name::read(fields).map(Self::$name),)* _ => None }
+            }
+            /// Encodes the fields; `None` where `fields` is too short.
+            pub fn write(&self, fields: &mut [u8]) -> Option<()> {
+                match self { $(Self::$name(record) => record.write(fields),)* }
+            }
+            /// What the record touches.
+            pub fn extents(&self) -> Option<Extents> {
+                match self { $(Self::$name(record) => record.extents(),)* }
+            }
+            /// Sets the offsets that the memory plan decided: `sources` in the record's order, the first byte of
+            /// the output, the constants block, the state.
+            pub fn bind(&mut self, sources: &[u32], ofm: u32, constants: u32, state: u32) {
+                match self { $(Self::$name(record) => record.bind(sources, ofm, constants, state),)* }
+            }
+        }
+    };
+}
+
+layers! { Conv2d, DepthwiseConv2d, Dense, Add, Mul, Table, MaxPool, AveragePool, Softmax, StridedCopy, Fill, Delay }
+
+macro_rules! unfinished { ($($name:ident),*) => {$(impl $name {
+    pub(crate) fn extents(&self) -> Option<Extents> { None }
+    pub(crate) fn bind(&mut self, _: &[u32], _: u32, _: u32, _: u32) {}
+})*}}
+unfinished! { Conv2d, DepthwiseConv2d, Dense, Add, Mul, Table, MaxPool, AveragePool, Softmax, StridedCopy, Fill, Delay }

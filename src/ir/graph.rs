@@ -1,0 +1,256 @@
+//! Graphs: nodes in topological order over an arena of tensors. The tensor type says which stage we are in.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+use crate::op::Op;
+use crate::op::quant::QuantTensor;
+use crate::op::tensor::{TensorType, Values};
+
+/// An index that knows what it indexes.
+pub struct Handle<T> {
+    index: u32,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Handle<T> {
+    /// The position in its arena.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+impl<T> Clone for Handle<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Handle<T> {}
+impl<T> PartialEq for Handle<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.index == other.index
+    }
+}
+impl<T> Eq for Handle<T> {}
+impl<T> PartialOrd for Handle<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<T> Ord for Handle<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.index.cmp(&other.index)
+    }
+}
+impl<T> Hash for Handle<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.index.hash(state);
+    }
+}
+impl<T> fmt::Debug for Handle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%{}", self.index)
+    }
+}
+
+/// Things addressed by handles that stay valid as it grows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arena<T>(Vec<T>);
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Arena<T> {
+    /// Adds an item.
+    ///
+    /// # Panics
+    /// Beyond 2^32 items, which no model reaches.
+    pub fn push(&mut self, item: T) -> Handle<T> {
+        let index = u32::try_from(self.0.len()).expect("fewer than 2^32 tensors");
+        self.0.push(item);
+        Handle { index, of: PhantomData }
+    }
+
+    /// Number of items.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Items with their handles, in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Handle<T>, &T)> {
+        self.0.iter().enumerate().map(|(i, item)| (Handle { index: i as u32, of: PhantomData }, item))
+    }
+
+    /// All handles, in order.
+    pub fn handles(&self) -> impl DoubleEndedIterator<Item = Handle<T>> + use<T> {
+        (0..self.0.len() as u32).map(|index| Handle { index, of: PhantomData })
+    }
+}
+
+impl<T> Index<Handle<T>> for Arena<T> {
+    type Output = T;
+    fn index(&self, handle: Handle<T>) -> &T {
+        &self.0[handle.index()]
+    }
+}
+impl<T> IndexMut<Handle<T>> for Arena<T> {
+    fn index_mut(&mut self, handle: Handle<T>) -> &mut T {
+        &mut self.0[handle.index()]
+    }
+}
+
+/// What every kind of tensor can tell.
+pub trait TensorInfo {
+    /// Name of the ONNX value it came from; unique within its graph.
+    fn name(&self) -> &str;
+    /// Shape and element type.
+    fn ty(&self) -> &TensorType;
+    /// The elements of a constant.
+    fn data(&self) -> Option<&Arc<Values>>;
+}
+
+/// A tensor of a [`FloatGraph`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct FloatTensor {
+    /// Name of the ONNX value it came from.
+    pub name: String,
+    /// Shape and element type.
+    pub ty: TensorType,
+    /// The elements of a constant.
+    pub data: Option<Arc<Values>>,
+}
+
+impl TensorInfo for FloatTensor {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn ty(&self) -> &TensorType {
+        &self.ty
+    }
+    fn data(&self) -> Option<&Arc<Values>> {
+        self.data.as_ref()
+    }
+}
+
+impl TensorInfo for QuantTensor {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn ty(&self) -> &TensorType {
+        &self.ty
+    }
+    fn data(&self) -> Option<&Arc<Values>> {
+        self.data.as_ref()
+    }
+}
+
+/// An operator instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node<T> {
+    /// Name of the ONNX node (or of the one it was split off from).
+    pub name: String,
+    /// What it does.
+    pub op: Op,
+    /// Its inputs; optional trailing ones may be missing.
+    pub inputs: Vec<Handle<T>>,
+    /// Its outputs; at least one.
+    pub outputs: Vec<Handle<T>>,
+}
+
+/// Operators over tensors `T`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph<T> {
+    /// The model's name.
+    pub name: String,
+    /// Operators, each after the producers of its inputs.
+    pub nodes: Vec<Node<T>>,
+    /// All tensors; ones that no node names any more may linger.
+    pub tensors: Arena<T>,
+    /// What the caller gives, in the model's order.
+    pub inputs: Vec<Handle<T>>,
+    /// What the caller gets, in the model's order.
+    pub outputs: Vec<Handle<T>>,
+    /// Things the user should know: a symbolic dimension that was set, say.
+    pub notes: Vec<String>,
+}
+
+/// A graph of the reference executor's numbers; may hold `QuantizeLinear` and `DequantizeLinear` nodes.
+pub type FloatGraph = Graph<FloatTensor>;
+/// A graph of quantized tensors: every node means `quantize(op(dequantize(inputs)))`.
+pub type QuantGraph = Graph<QuantTensor>;
+
+impl<T> Graph<T> {
+    /// A graph without nodes.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            nodes: Vec::new(),
+            tensors: Arena::default(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Position of the node that produces `tensor`; `None` for inputs and constants.
+    pub fn producer(&self, tensor: Handle<T>) -> Option<usize> {
+        self.nodes.iter().position(|node| node.outputs.contains(&tensor))
+    }
+
+    /// Positions of the nodes that read `tensor`, each once.
+    pub fn readers(&self, tensor: Handle<T>) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|&i| self.nodes[i].inputs.contains(&tensor)).collect()
+    }
+
+    /// Whether `tensor` is read by exactly one node input and is no output of the graph.
+    pub fn has_one_reader(&self, tensor: Handle<T>) -> bool {
+        let reads = self.nodes.iter().flat_map(|node| &node.inputs).filter(|&&input| input == tensor).count();
+        reads == 1 && !self.outputs.contains(&tensor)
+    }
+
+    /// Makes every reader of `old`, and the graph's outputs, read `new` instead.
+    pub fn replace_uses(&mut self, old: Handle<T>, new: Handle<T>) {
+        let inputs = self.nodes.iter_mut().flat_map(|node| &mut node.inputs);
+        for tensor in inputs.chain(&mut self.outputs) {
+            if *tensor == old {
+                *tensor = new;
+            }
+        }
+    }
+}
+
+impl<T: TensorInfo> Graph<T> {
+    /// The types of a node's inputs.
+    pub fn input_types(&self, node: &Node<T>) -> Vec<&TensorType> {
+        node.inputs.iter().map(|&input| self.tensors[input].ty()).collect()
+    }
+
+    /// Multiply-accumulates of one inference.
+    pub fn macs(&self) -> u64 {
+        self.nodes.iter().map(|node| node.op.macs(&self.input_types(node))).sum()
+    }
+
+    /// Elements of all constants that nodes read.
+    pub fn parameters(&self) -> u64 {
+        let mut seen = vec![false; self.tensors.len()];
+        let mut count = 0;
+        for &input in self.nodes.iter().flat_map(|node| &node.inputs) {
+            let tensor = &self.tensors[input];
+            if tensor.data().is_some() && !std::mem::replace(&mut seen[input.index()], true) {
+                count += tensor.ty().len() as u64;
+            }
+        }
+        count
+    }
+}

@@ -1,0 +1,126 @@
+//! A scheduled program: steps with their records bound to a memory plan.
+
+use tinsmith_runtime::kernels::Layer;
+
+use super::{Arena, Handle};
+use crate::op::Proof;
+use crate::op::quant::Quantization;
+use crate::op::tensor::{Shape, TensorType};
+
+/// The steps during which a buffer holds something: written at `first` (or an input: 0), last read at `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveRange {
+    /// First step.
+    pub first: usize,
+    /// Last step, inclusive.
+    pub last: usize,
+}
+
+impl LiveRange {
+    /// Whether the two share a step.
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+/// A region of the arena.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Name of the tensor it was made for.
+    pub name: String,
+    /// Bytes needed.
+    pub bytes: u32,
+    /// When it is needed.
+    pub live: LiveRange,
+    /// First byte within the arena.
+    pub offset: u32,
+    /// Kept from run to run: part of the state region.
+    pub state: bool,
+}
+
+/// Bytes of a buffer that a step reads or writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// The buffer.
+    pub buffer: Handle<Buffer>,
+    /// First byte within it.
+    pub offset: u32,
+    /// Bytes.
+    pub bytes: u32,
+}
+
+/// One kernel call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Name of the ONNX node that produces the output.
+    pub name: String,
+    /// Position of that node in the QuantGraph.
+    pub node: usize,
+    /// The runtime's record, all offsets filled in.
+    pub layer: Layer,
+    /// Arena regions read, in the record's order; `None` where the source is a constant.
+    pub reads: Vec<Option<Access>>,
+    /// Arena region written.
+    pub write: Access,
+    /// State region used.
+    pub state: Option<Access>,
+    /// Multiply-accumulates.
+    pub macs: u64,
+}
+
+/// An input or output of the program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// The ONNX name.
+    pub name: String,
+    /// Shape and stored element type at the blob's edge.
+    pub ty: TensorType,
+    /// What the stored numbers mean.
+    pub quantization: Quantization,
+    /// Whether the ONNX model itself has integers here (a quantized model); else hosts quantize for the user.
+    pub integer_in_model: bool,
+    /// The ONNX model's shape, where a transpose was left to the caller (`--io-layout channels-last`).
+    pub onnx_shape: Shape,
+    /// Where it lies.
+    pub access: Access,
+}
+
+/// The memory plan's argument.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Bytes of arena, alignment padding included.
+    pub arena_bytes: u32,
+    /// No plan can need less: the largest simultaneous live set.
+    pub lower_bound_bytes: u32,
+    /// Name of the step at the peak.
+    pub peak_at: String,
+    /// Names and bytes of the buffers alive there.
+    pub at_peak: Vec<(String, u32)>,
+    /// Arena offset of the state region.
+    pub state_offset: u32,
+    /// Bytes of the state region.
+    pub state_bytes: u32,
+}
+
+/// What the runtime executes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// The model's name.
+    pub name: String,
+    /// Regions of the arena.
+    pub buffers: Arena<Buffer>,
+    /// Kernel calls in order.
+    pub steps: Vec<Step>,
+    /// What the caller writes.
+    pub inputs: Vec<Port>,
+    /// What the caller reads.
+    pub outputs: Vec<Port>,
+    /// The constants section.
+    pub constants: Vec<u8>,
+    /// Bytes of it that are alignment or packing padding.
+    pub padding_bytes: usize,
+    /// The plan.
+    pub plan: MemoryPlan,
+    /// The proof of exactness over all steps, by node name.
+    pub proofs: Vec<(String, Proof)>,
+}

@@ -1,0 +1,1 @@
+//! The float matrix product behind convolution and dense layers.

@@ -1,0 +1,122 @@
+//! What lowering an operator yields: kernel calls with their constants, views, and the proof of exactness.
+
+use tinsmith_runtime::kernels::Layer;
+
+use super::quant::QuantTensor;
+use super::tensor::TensorType;
+use super::{OpError, Operator};
+
+/// Where a kernel's source lies.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    /// The node's input of this index, from this byte on.
+    Input {
+        /// Index among the node's inputs.
+        index: usize,
+        /// First byte read.
+        byte_offset: usize,
+    },
+    /// What an earlier call of the same node wrote to its output.
+    Output,
+    /// Bytes of the constants section.
+    Constant(Vec<u8>),
+}
+
+/// One kernel call: a record of the runtime whose offsets the scheduler fills in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KernelCall {
+    /// The record; its source, output, constants and state offsets are still zero.
+    pub layer: Layer,
+    /// The sources, in the record's order.
+    pub sources: Vec<Operand>,
+    /// First byte of the node's output that the record's `ofm` names.
+    pub ofm_byte_offset: usize,
+    /// The constants block (weights, biases, tables); empty for none.
+    pub constants: Vec<u8>,
+    /// Bytes of the constants block that are padding or packing, not information.
+    pub padding_bytes: usize,
+    /// Bytes of the state region it keeps between runs.
+    pub state_bytes: usize,
+    /// Indices into `sources` whose region may be the output's own.
+    pub in_place: Vec<usize>,
+}
+
+/// How an output can be had without a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum View {
+    /// The output is input 0 from this byte on.
+    OfInput {
+        /// First byte.
+        byte_offset: usize,
+    },
+    /// The output is its inputs, one after the other: they may be written straight into it, from these bytes on.
+    JoinsInputs {
+        /// First byte of each input within the output.
+        byte_offsets: Vec<usize>,
+    },
+}
+
+/// What the compiler proved about a node's rescales, and what it could not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Proof {
+    /// Channels (or whole elementwise operators) whose integers equal ONNX's meaning, ties toward +∞.
+    pub up: usize,
+    /// The same with ties to even.
+    pub even: usize,
+    /// Channels whose nearest multiplier was not exact, and another one is.
+    pub moved: usize,
+    /// Channels without an exact form.
+    pub inexact: Vec<InexactChannel>,
+}
+
+/// A channel for which no multiplier and form agree with exact rounding on every reachable accumulator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InexactChannel {
+    /// Index of the output channel.
+    pub channel: usize,
+    /// The real factor.
+    pub factor: f64,
+}
+
+impl Proof {
+    /// Adds another proof's counts.
+    pub fn merge(&mut self, other: Self) {
+        self.up += other.up;
+        self.even += other.even;
+        self.moved += other.moved;
+        self.inexact.extend(other.inexact);
+    }
+}
+
+/// The kernels of a node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lowered {
+    /// The calls that compute the output, in order. Always there, even where a view would do.
+    pub calls: Vec<KernelCall>,
+    /// How the scheduler may do without them.
+    pub view: Option<View>,
+    /// The proof of exactness.
+    pub proof: Proof,
+}
+
+/// Why an operator has no integer kernel here: one or more unmet limits.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct LowerError(pub Vec<OpError>);
+
+impl From<OpError> for LowerError {
+    fn from(error: OpError) -> Self {
+        Self(vec![error])
+    }
+}
+
+/// Reports every constraint of `op` that its inputs do not meet.
+pub(super) fn meet_constraints<O: Operator>(op: &O, inputs: &[&QuantTensor]) -> Result<(), LowerError> {
+    let types: Vec<&TensorType> = inputs.iter().map(|tensor| &tensor.ty).collect();
+    let unmet: Vec<OpError> = O::CONSTRAINTS
+        .iter()
+        .filter(|constraint| !(constraint.holds)(op, &types))
+        .map(|constraint| OpError::new(format!("int8 needs that {}", constraint.text)))
+        .collect();
+    if unmet.is_empty() { Ok(()) } else { Err(LowerError(unmet)) }
+}

@@ -1,0 +1,62 @@
+//! Quantized tensors: parameters, and what an operator sees of them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::tensor::{TensorType, Values};
+
+/// `real = scale · (q − zero_point)`, one pair for a whole tensor; `−128 ≤ zero_point ≤ 127` for int8.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuantParams {
+    /// Real units of one step; positive and finite.
+    pub scale: f32,
+    /// The step that means zero.
+    pub zero_point: i32,
+}
+
+/// The least and the greatest real value that a tensor took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    /// Least.
+    pub min: f32,
+    /// Greatest.
+    pub max: f32,
+}
+
+/// How a tensor's numbers stand for reals.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Quantization {
+    /// int8 activations (or constants used as such): one scale and zero point.
+    PerTensor(QuantParams),
+    /// Weights (int8) or bias (int32): zero point 0, one scale per index of `axis`. A tensor with one scale for all
+    /// holds it once per index.
+    PerChannel {
+        /// The output-channel axis.
+        axis: usize,
+        /// One scale per channel.
+        scales: Vec<f32>,
+    },
+    /// Not quantized: reals or indices.
+    Plain,
+}
+
+/// A tensor of a [`crate::ir::QuantGraph`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuantTensor {
+    /// Name of the ONNX value it came from.
+    pub name: String,
+    /// Shape and element type as stored.
+    pub ty: TensorType,
+    /// What the stored numbers mean.
+    pub quantization: Quantization,
+    /// The elements of a constant.
+    pub data: Option<Arc<Values>>,
+}
+
+impl QuantTensor {
+    /// The parameters of an int8 activation; `None` of anything else.
+    pub fn params(&self) -> Option<QuantParams> {
+        if let Quantization::PerTensor(params) = &self.quantization { Some(*params) } else { None }
+    }
+}

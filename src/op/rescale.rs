@@ -1,0 +1,1 @@
+//! The threshold solver: the integers that mean what ONNX means.
