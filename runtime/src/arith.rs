@@ -44,8 +44,16 @@ impl FixedScale {
     /// The inverse of [`FixedScale::to_stored`]. The shift is masked to 63, so that no stored byte can overflow a
     /// shift; [`FixedScale::is_valid`] tells whether it is in range.
     pub const fn from_stored(multiplier: i32, shift: u8) -> Self {
-        let rounding = if shift & Self::EVEN != 0 { Rounding::Even } else { Rounding::Up };
-        Self { multiplier, right_shift: shift & 0x3f, rounding }
+        let rounding = if shift & Self::EVEN != 0 {
+            Rounding::Even
+        } else {
+            Rounding::Up
+        };
+        Self {
+            multiplier,
+            right_shift: shift & 0x3f,
+            rounding,
+        }
     }
 
     /// Whether multiplier and shift are within their ranges.
@@ -97,12 +105,18 @@ pub const fn clamp(value: i64, min: i8, max: i8) -> i8 {
 /// `sum / count` to nearest, ties to even; `count ≥ 1` and `|sum| < 2^30`. Zero where `count` is zero.
 #[inline(always)]
 pub const fn divide_half_even(sum: i32, count: u32) -> i32 {
-    let Some(quotient) = sum.unsigned_abs().checked_div(count) else { return 0 };
+    let Some(quotient) = sum.unsigned_abs().checked_div(count) else {
+        return 0;
+    };
     let rest = sum.unsigned_abs().wrapping_sub(quotient.wrapping_mul(count));
     // The magnitude rounds the same way as the value: ties to even are symmetric about zero.
     let up = 2 * rest > count || (2 * rest == count && quotient & 1 == 1);
     let magnitude = quotient.wrapping_add(up as u32) as i32;
-    if sum < 0 { magnitude.wrapping_neg() } else { magnitude }
+    if sum < 0 {
+        magnitude.wrapping_neg()
+    } else {
+        magnitude
+    }
 }
 
 /// ONNX `QuantizeLinear` to int8: `saturate(round_half_even(x / scale) + zero_point)`, in f32. NaN becomes the

@@ -74,7 +74,10 @@ impl<T> Arena<T> {
     pub fn push(&mut self, item: T) -> Handle<T> {
         let index = u32::try_from(self.0.len()).expect("fewer than 2^32 tensors");
         self.0.push(item);
-        Handle { index, of: PhantomData }
+        Handle {
+            index,
+            of: PhantomData,
+        }
     }
 
     /// Number of items.
@@ -89,12 +92,23 @@ impl<T> Arena<T> {
 
     /// Items with their handles, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Handle<T>, &T)> {
-        self.0.iter().enumerate().map(|(i, item)| (Handle { index: i as u32, of: PhantomData }, item))
+        self.0.iter().enumerate().map(|(i, item)| {
+            (
+                Handle {
+                    index: i as u32,
+                    of: PhantomData,
+                },
+                item,
+            )
+        })
     }
 
     /// All handles, in order.
     pub fn handles(&self) -> impl DoubleEndedIterator<Item = Handle<T>> + use<T> {
-        (0..self.0.len() as u32).map(|index| Handle { index, of: PhantomData })
+        (0..self.0.len() as u32).map(|index| Handle {
+            index,
+            of: PhantomData,
+        })
     }
 }
 
@@ -210,12 +224,19 @@ impl<T> Graph<T> {
 
     /// Positions of the nodes that read `tensor`, each once.
     pub fn readers(&self, tensor: Handle<T>) -> Vec<usize> {
-        (0..self.nodes.len()).filter(|&i| self.nodes[i].inputs.contains(&tensor)).collect()
+        (0..self.nodes.len())
+            .filter(|&i| self.nodes[i].inputs.contains(&tensor))
+            .collect()
     }
 
     /// Whether `tensor` is read by exactly one node input and is no output of the graph.
     pub fn has_one_reader(&self, tensor: Handle<T>) -> bool {
-        let reads = self.nodes.iter().flat_map(|node| &node.inputs).filter(|&&input| input == tensor).count();
+        let reads = self
+            .nodes
+            .iter()
+            .flat_map(|node| &node.inputs)
+            .filter(|&&input| input == tensor)
+            .count();
         reads == 1 && !self.outputs.contains(&tensor)
     }
 
@@ -233,12 +254,18 @@ impl<T> Graph<T> {
 impl<T: TensorInfo> Graph<T> {
     /// The types of a node's inputs.
     pub fn input_types(&self, node: &Node<T>) -> Vec<&TensorType> {
-        node.inputs.iter().map(|&input| self.tensors[input].ty()).collect()
+        node.inputs
+            .iter()
+            .map(|&input| self.tensors[input].ty())
+            .collect()
     }
 
     /// Multiply-accumulates of one inference.
     pub fn macs(&self) -> u64 {
-        self.nodes.iter().map(|node| node.op.macs(&self.input_types(node))).sum()
+        self.nodes
+            .iter()
+            .map(|node| node.op.macs(&self.input_types(node)))
+            .sum()
     }
 
     /// Elements of all constants that nodes read.

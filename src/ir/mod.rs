@@ -1,11 +1,13 @@
 //! What the stages hand to each other: graphs of operators, programs, samples; with a verifier and a text form.
 
 mod graph;
+mod problem;
 mod program;
 mod samples;
 pub mod text;
 pub mod verify;
 
 pub use graph::{Arena, FloatGraph, FloatTensor, Graph, Handle, Node, QuantGraph, TensorInfo};
+pub use problem::Problem;
 pub use program::{Access, Buffer, LiveRange, MemoryPlan, Port, Program, Step};
 pub use samples::{NoSamples, Progress, SampleError, Samples};

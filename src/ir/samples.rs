@@ -37,7 +37,10 @@ impl Samples for NoSamples {
         0
     }
     fn get(&self, index: usize) -> Result<Vec<Values>, SampleError> {
-        Err(SampleError { source_name: "samples".into(), reason: format!("no sample {index}: there are none") })
+        Err(SampleError {
+            source_name: "samples".into(),
+            reason: format!("no sample {index}: there are none"),
+        })
     }
 }
 

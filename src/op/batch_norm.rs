@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::quant::{QuantTensor, Range};
+use super::tensor::{TensorType, Values};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams};
+use crate::target::Target;
 
 /// `y[…, c] = (x[…, c] − mean[c]) / sqrt(variance[c] + epsilon) · scale[c] + bias[c]`.
 ///
@@ -10,4 +14,38 @@ use serde::{Deserialize, Serialize};
 pub struct BatchNormalization {
     /// Keeps the root from zero.
     pub epsilon: f32,
+}
+
+impl Operator for BatchNormalization {
+    const ONNX: &'static [&'static str] = &["BatchNormalization"];
+    const CONSTRAINTS: &'static [Constraint<Self>] = &[];
+
+    fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
+        unimplemented!("{inputs:?}")
+    }
+
+    fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
+        unimplemented!("{inputs:?}")
+    }
+
+    fn output_params(&self) -> OutputParams {
+        OutputParams::Observed
+    }
+
+    fn output_range(&self, observed: Range) -> Range {
+        observed
+    }
+
+    fn lower(
+        &self,
+        target: &Target,
+        inputs: &[&QuantTensor],
+        outputs: &[&QuantTensor],
+    ) -> Result<Lowered, LowerError> {
+        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+    }
+
+    fn macs(&self, inputs: &[&TensorType]) -> u64 {
+        unimplemented!("{inputs:?}")
+    }
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Clamp;
+use super::quant::{QuantTensor, Range};
+use super::tensor::{TensorType, Values};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams};
+use crate::target::Target;
 
 /// Which of the four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,4 +24,38 @@ pub struct Binary {
     pub kind: BinaryKind,
     /// The activation fused behind it.
     pub clamp: Clamp,
+}
+
+impl Operator for Binary {
+    const ONNX: &'static [&'static str] = &["Add", "Sub", "Mul", "Div"];
+    const CONSTRAINTS: &'static [Constraint<Self>] = &[];
+
+    fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
+        unimplemented!("{inputs:?}")
+    }
+
+    fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
+        unimplemented!("{inputs:?}")
+    }
+
+    fn output_params(&self) -> OutputParams {
+        OutputParams::Observed
+    }
+
+    fn output_range(&self, observed: Range) -> Range {
+        observed
+    }
+
+    fn lower(
+        &self,
+        target: &Target,
+        inputs: &[&QuantTensor],
+        outputs: &[&QuantTensor],
+    ) -> Result<Lowered, LowerError> {
+        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+    }
+
+    fn macs(&self, inputs: &[&TensorType]) -> u64 {
+        unimplemented!("{inputs:?}")
+    }
 }

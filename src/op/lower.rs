@@ -118,5 +118,9 @@ pub(super) fn meet_constraints<O: Operator>(op: &O, inputs: &[&QuantTensor]) -> 
         .filter(|constraint| !(constraint.holds)(op, &types))
         .map(|constraint| OpError::new(format!("int8 needs that {}", constraint.text)))
         .collect();
-    if unmet.is_empty() { Ok(()) } else { Err(LowerError(unmet)) }
+    if unmet.is_empty() {
+        Ok(())
+    } else {
+        Err(LowerError(unmet))
+    }
 }

@@ -43,7 +43,7 @@ pub use conv2d::Conv2d;
 pub use delay::Delay;
 pub use dense::Dense;
 pub use gather::Gather;
-pub use lower::{KernelCall, Lowered, LowerError, Operand, Proof, View};
+pub use lower::{KernelCall, LowerError, Lowered, Operand, Proof, View};
 pub use matmul::MatMul;
 pub use max_pool::MaxPool;
 pub use pad::{Pad, PadMode};
@@ -73,12 +73,18 @@ pub struct OpError {
 impl OpError {
     /// An error without a known way out.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), help: None }
+        Self {
+            reason: reason.into(),
+            help: None,
+        }
     }
 
     /// The same error with a way out.
     pub fn with_help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
+        Self {
+            help: Some(help.into()),
+            ..self
+        }
     }
 }
 
@@ -104,7 +110,10 @@ pub struct Clamp {
 
 impl Clamp {
     /// ReLU.
-    pub const RELU: Self = Self { min: Some(0.0), max: None };
+    pub const RELU: Self = Self {
+        min: Some(0.0),
+        max: None,
+    };
     /// Lets everything through.
     pub const NONE: Self = Self { min: None, max: None };
 
@@ -258,20 +267,3 @@ operators! {
     AveragePool, BatchNormalization, Binary, Cast, Concat, Conv2d, Delay, Dense, DequantizeLinear, Gather, MatMul,
     MaxPool, Pad, QuantizeLinear, ReduceMean, Reshape, Slice, Softmax, Transpose, Unary,
 }
-
-macro_rules! unfinished {
-    ($($name:ident),*) => {$(
-        impl Operator for $name {
-            const ONNX: &'static [&'static str] = &[];
-            const CONSTRAINTS: &'static [Constraint<Self>] = &[];
-            fn output_types(&self, _: &[&TensorType]) -> Result<Vec<TensorType>, OpError> { unimplemented!() }
-            fn eval(&self, _: &[&Values]) -> Result<Vec<Values>, OpError> { unimplemented!() }
-            fn output_params(&self) -> OutputParams { unimplemented!() }
-            fn output_range(&self, _: Range) -> Range { unimplemented!() }
-            fn lower(&self, _: &Target, _: &[&QuantTensor], _: &[&QuantTensor]) -> Result<Lowered, LowerError> { unimplemented!() }
-            fn macs(&self, _: &[&TensorType]) -> u64 { unimplemented!() }
-        }
-    )*};
-}
-unfinished! { AveragePool, BatchNormalization, Binary, Cast, Concat, Conv2d, Delay, Dense, DequantizeLinear, Gather, MatMul,
-    MaxPool, Pad, QuantizeLinear, ReduceMean, Reshape, Slice, Softmax, Transpose, Unary }

@@ -57,6 +57,10 @@ pub struct QuantTensor {
 impl QuantTensor {
     /// The parameters of an int8 activation; `None` of anything else.
     pub fn params(&self) -> Option<QuantParams> {
-        if let Quantization::PerTensor(params) = &self.quantization { Some(*params) } else { None }
+        if let Quantization::PerTensor(params) = &self.quantization {
+            Some(*params)
+        } else {
+            None
+        }
     }
 }

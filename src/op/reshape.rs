@@ -2,11 +2,55 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tensor::Shape;
+use super::quant::{QuantTensor, Range};
+use super::tensor::{Shape, TensorType, Values};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams};
+use crate::target::Target;
 
 /// The same elements under another shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reshape {
     /// The resolved shape: no 0, no −1.
     pub shape: Shape,
+}
+
+impl Operator for Reshape {
+    const ONNX: &'static [&'static str] = &[
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Identity",
+        "Dropout",
+    ];
+    const CONSTRAINTS: &'static [Constraint<Self>] = &[];
+
+    fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
+        unimplemented!("{inputs:?}")
+    }
+
+    fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
+        unimplemented!("{inputs:?}")
+    }
+
+    fn output_params(&self) -> OutputParams {
+        OutputParams::Observed
+    }
+
+    fn output_range(&self, observed: Range) -> Range {
+        observed
+    }
+
+    fn lower(
+        &self,
+        target: &Target,
+        inputs: &[&QuantTensor],
+        outputs: &[&QuantTensor],
+    ) -> Result<Lowered, LowerError> {
+        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+    }
+
+    fn macs(&self, inputs: &[&TensorType]) -> u64 {
+        unimplemented!("{inputs:?}")
+    }
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tensor::Shape;
+use super::quant::{QuantTensor, Range};
+use super::tensor::{Shape, TensorType, Values};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams};
+use crate::target::Target;
 
 /// `y[i…] = x[starts + i·steps …]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,4 +16,38 @@ pub struct Slice {
     pub steps: Vec<i64>,
     /// Extents of the output.
     pub shape: Shape,
+}
+
+impl Operator for Slice {
+    const ONNX: &'static [&'static str] = &["Slice"];
+    const CONSTRAINTS: &'static [Constraint<Self>] = &[];
+
+    fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
+        unimplemented!("{inputs:?}")
+    }
+
+    fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
+        unimplemented!("{inputs:?}")
+    }
+
+    fn output_params(&self) -> OutputParams {
+        OutputParams::Observed
+    }
+
+    fn output_range(&self, observed: Range) -> Range {
+        observed
+    }
+
+    fn lower(
+        &self,
+        target: &Target,
+        inputs: &[&QuantTensor],
+        outputs: &[&QuantTensor],
+    ) -> Result<Lowered, LowerError> {
+        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+    }
+
+    fn macs(&self, inputs: &[&TensorType]) -> u64 {
+        unimplemented!("{inputs:?}")
+    }
 }

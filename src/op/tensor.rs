@@ -66,7 +66,10 @@ pub struct TensorType {
 impl TensorType {
     /// A type of these parts.
     pub fn new(dtype: DType, shape: impl Into<Shape>) -> Self {
-        Self { shape: shape.into(), dtype }
+        Self {
+            shape: shape.into(),
+            dtype,
+        }
     }
 
     /// Number of elements.
@@ -178,7 +181,11 @@ impl Values {
     /// Where the element count is not the shape's product: our own broken invariant.
     pub fn new(shape: impl Into<Shape>, data: Data) -> Self {
         let shape = shape.into();
-        assert_eq!(shape.iter().product::<usize>(), data.len(), "element count of {shape:?}");
+        assert_eq!(
+            shape.iter().product::<usize>(),
+            data.len(),
+            "element count of {shape:?}"
+        );
         Self { shape, data }
     }
 
@@ -189,17 +196,28 @@ impl Values {
 
     /// Shape and element type.
     pub fn ty(&self) -> TensorType {
-        TensorType { shape: self.shape.clone(), dtype: self.data.dtype() }
+        TensorType {
+            shape: self.shape.clone(),
+            dtype: self.data.dtype(),
+        }
     }
 
     /// The f32 elements, or `None` of another type.
     pub fn as_f32(&self) -> Option<&[f32]> {
-        if let Data::F32(v) = &self.data { Some(v) } else { None }
+        if let Data::F32(v) = &self.data {
+            Some(v)
+        } else {
+            None
+        }
     }
 
     /// The int8 elements, or `None` of another type.
     pub fn as_i8(&self) -> Option<&[i8]> {
-        if let Data::I8(v) = &self.data { Some(v) } else { None }
+        if let Data::I8(v) = &self.data {
+            Some(v)
+        } else {
+            None
+        }
     }
 
     /// The elements as integers where the type is an integer or Boolean one.
@@ -263,7 +281,13 @@ pub fn broadcast_indices(shape: &[usize], to: &[usize]) -> Vec<usize> {
     let strides = row_major_strides(shape);
     let lead = to.len() - shape.len();
     let strides: Vec<usize> = (0..to.len())
-        .map(|i| if i < lead || shape[i - lead] == 1 { 0 } else { strides[i - lead] })
+        .map(|i| {
+            if i < lead || shape[i - lead] == 1 {
+                0
+            } else {
+                strides[i - lead]
+            }
+        })
         .collect();
     strided_indices(to, &strides, 0)
 }
@@ -272,7 +296,10 @@ pub fn broadcast_indices(shape: &[usize], to: &[usize]) -> Vec<usize> {
 pub fn strided_indices(dims: &[usize], strides: &[usize], base: usize) -> Vec<usize> {
     let mut offsets = vec![base];
     for (&extent, &stride) in dims.iter().zip(strides) {
-        offsets = offsets.iter().flat_map(|&o| (0..extent).map(move |i| o + i * stride)).collect();
+        offsets = offsets
+            .iter()
+            .flat_map(|&o| (0..extent).map(move |i| o + i * stride))
+            .collect();
     }
     offsets
 }

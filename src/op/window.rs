@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-
 /// A window over rows and columns of a channels-last tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Window {

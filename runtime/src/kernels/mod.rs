@@ -1,8 +1,8 @@
 //! Kernels: one file per operator. A kernel is a function of its record and slices.
 
 use crate::format::{
-    Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, IN_CONSTANTS, MaxPool, Mul, Softmax, StridedCopy,
-    Table,
+    Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, IN_CONSTANTS, MaxPool, Mul, Softmax,
+    StridedCopy, Table,
 };
 
 /// A region of the arena or of the constants section: first byte and bytes.

@@ -1,0 +1,18 @@
+//! All tests in one binary, because linking is the slow part.
+
+mod arith;
+mod boards;
+mod cli;
+mod firmware;
+mod format;
+mod import;
+mod kernels;
+mod models;
+mod ops;
+mod passes;
+mod quantize;
+mod reference;
+mod schedule;
+mod shared;
+mod targets;
+mod tidy;
