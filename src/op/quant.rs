@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::tensor::{TensorType, Values};
+use super::tensor::{DType, TensorType, Values};
 
 /// `real = scale · (q − zero_point)`, one pair for a whole tensor; `−128 ≤ zero_point ≤ 127` for int8.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub struct QuantTensor {
     pub ty: TensorType,
     /// What the stored numbers mean.
     pub quantization: Quantization,
+    /// The element type that the ONNX model has here. Where an input or output of the graph is stored in another
+    /// one, hosts convert: reals by quantizing, uint8 by subtracting 128.
+    pub model_dtype: DType,
     /// The elements of a constant.
     pub data: Option<Arc<Values>>,
 }
