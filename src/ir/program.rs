@@ -56,6 +56,8 @@ pub struct Step {
     pub name: String,
     /// Position of that node in the QuantGraph.
     pub node: usize,
+    /// Which of the node's kernel calls it is.
+    pub call: usize,
     /// The runtime's record, all offsets filled in.
     pub layer: Layer,
     /// Arena regions read, in the record's order; `None` where the source is a constant.
@@ -66,6 +68,8 @@ pub struct Step {
     pub state: Option<Access>,
     /// Multiply-accumulates.
     pub macs: u64,
+    /// Instructions that the target's cost figures predict.
+    pub instructions: u64,
 }
 
 /// An input or output of the program.
@@ -90,8 +94,11 @@ pub struct Port {
 pub struct MemoryPlan {
     /// Bytes of arena, alignment padding included.
     pub arena_bytes: u32,
-    /// No plan can need less: the largest simultaneous live set.
+    /// No plan can need less: the state and the largest simultaneous live set.
     pub lower_bound_bytes: u32,
+    /// Whether the bound holds over all orders of the operators, not only for the one chosen: the search for an
+    /// order ran to its end.
+    pub all_orders: bool,
     /// Name of the step at the peak.
     pub peak_at: String,
     /// Names and bytes of the buffers alive there.
