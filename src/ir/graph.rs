@@ -7,8 +7,8 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use crate::op::Op;
-use crate::op::quant::QuantTensor;
-use crate::op::tensor::{TensorType, Values};
+use crate::op::quant::{QuantTensor, Quantization};
+use crate::op::tensor::{DType, TensorType, Values};
 
 /// An index that knows what it indexes.
 pub struct Handle<T> {
@@ -132,6 +132,9 @@ pub trait TensorInfo {
     fn ty(&self) -> &TensorType;
     /// The elements of a constant.
     fn data(&self) -> Option<&Arc<Values>>;
+    /// The type as the operators' meaning sees it: f32 where stored integers stand for reals. What
+    /// [`Op::output_types`] takes and gives.
+    fn real_type(&self) -> TensorType;
 }
 
 /// A tensor of a [`FloatGraph`].
@@ -155,6 +158,9 @@ impl TensorInfo for FloatTensor {
     fn data(&self) -> Option<&Arc<Values>> {
         self.data.as_ref()
     }
+    fn real_type(&self) -> TensorType {
+        self.ty.clone()
+    }
 }
 
 impl TensorInfo for QuantTensor {
@@ -166,6 +172,13 @@ impl TensorInfo for QuantTensor {
     }
     fn data(&self) -> Option<&Arc<Values>> {
         self.data.as_ref()
+    }
+    fn real_type(&self) -> TensorType {
+        let dtype = match self.quantization {
+            Quantization::Plain => self.ty.dtype,
+            Quantization::PerTensor(_) | Quantization::PerChannel { .. } => DType::F32,
+        };
+        TensorType::new(dtype, self.ty.shape.clone())
     }
 }
 

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
 use super::tensor::{TensorType, Values};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window};
+use super::{
+    Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect, window::pooled,
+};
 use crate::target::Target;
 
 /// The mean of each window.
@@ -14,6 +16,9 @@ pub struct AveragePool {
     pub window: Window,
     /// Whether padding counts, as zeros, in the window's size.
     pub count_include_pad: bool,
+    /// Rows at the bottom and columns at the right that only `ceil_mode` added to the padding; they never count.
+    #[serde(default)]
+    pub ceil_pads: [usize; 2],
     /// The activation fused behind it.
     pub clamp: Clamp,
 }
@@ -23,7 +28,10 @@ impl Operator for AveragePool {
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::count(inputs, 1..=1)?;
+        expect::rank("x", inputs[0], 4)?;
+        expect::float("x", inputs[0])?;
+        pooled(&self.window, inputs[0])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
@@ -47,7 +55,7 @@ impl Operator for AveragePool {
         unimplemented!("{target:?} {inputs:?} {outputs:?}")
     }
 
-    fn macs(&self, inputs: &[&TensorType]) -> u64 {
-        unimplemented!("{inputs:?}")
+    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
+        0
     }
 }

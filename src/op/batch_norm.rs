@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
 use super::tensor::{TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
 /// `y[…, c] = (x[…, c] − mean[c]) / sqrt(variance[c] + epsilon) · scale[c] + bias[c]`.
@@ -21,7 +21,20 @@ impl Operator for BatchNormalization {
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::count(inputs, 5..=5)?;
+        let x = inputs[0];
+        expect::float("x", x)?;
+        let Some(&channels) = x.shape.last() else {
+            return Err(OpError::new(format!("`x` of rank 1 or more wanted, {x} found")));
+        };
+        for (name, ty) in ["scale", "bias", "mean", "variance"]
+            .into_iter()
+            .zip(&inputs[1..])
+        {
+            expect::dtype(name, ty, x.dtype)?;
+            expect::shape(name, ty, &[channels])?;
+        }
+        Ok(vec![x.clone()])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
@@ -46,6 +59,6 @@ impl Operator for BatchNormalization {
     }
 
     fn macs(&self, inputs: &[&TensorType]) -> u64 {
-        unimplemented!("{inputs:?}")
+        inputs[0].len() as u64
     }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams};
+use super::tensor::{TensorType, Values, broadcast_shape};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
 /// Which of the four.
@@ -31,7 +31,16 @@ impl Operator for Binary {
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::count(inputs, 2..=2)?;
+        expect::number("a", inputs[0])?;
+        expect::dtype("b", inputs[1], inputs[0].dtype)?;
+        let shape = broadcast_shape(&inputs[0].shape, &inputs[1].shape).ok_or_else(|| {
+            OpError::new(format!(
+                "shapes that broadcast to one another wanted, {} and {} found",
+                inputs[0], inputs[1]
+            ))
+        })?;
+        Ok(vec![TensorType::new(inputs[0].dtype, shape)])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
@@ -55,7 +64,7 @@ impl Operator for Binary {
         unimplemented!("{target:?} {inputs:?} {outputs:?}")
     }
 
-    fn macs(&self, inputs: &[&TensorType]) -> u64 {
-        unimplemented!("{inputs:?}")
+    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
+        0
     }
 }

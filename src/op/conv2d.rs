@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
 use super::tensor::{TensorType, Values};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect};
 use crate::target::Target;
 
 /// `y[n,h,w,o] = clamp(b[o] + Σ x[n, h·s+ky·d−p, …, i]·weights[o,ky,kx,i])`.
@@ -26,7 +26,34 @@ impl Operator for Conv2d {
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::count(inputs, 2..=3)?;
+        let (x, weights) = (inputs[0], inputs[1]);
+        expect::rank("x", x, 4)?;
+        expect::float("x", x)?;
+        expect::rank("weights", weights, 4)?;
+        expect::dtype("weights", weights, x.dtype)?;
+        let (channels, out_channels) = (x.shape[3], weights.shape[0]);
+        if self.groups == 0
+            || !channels.is_multiple_of(self.groups)
+            || !out_channels.is_multiple_of(self.groups)
+        {
+            return Err(OpError::new(format!(
+                "groups that divide {channels} input and {out_channels} output channels wanted, {} found",
+                self.groups
+            )));
+        }
+        let [kernel_h, kernel_w] = self.window.kernel;
+        let wanted = [out_channels, kernel_h, kernel_w, channels / self.groups];
+        expect::shape("weights", weights, &wanted)?;
+        if let Some(bias) = inputs.get(2) {
+            expect::dtype("bias", bias, x.dtype)?;
+            expect::shape("bias", bias, &[out_channels])?;
+        }
+        let [out_h, out_w] = self.window.output_extents([x.shape[1], x.shape[2]])?;
+        Ok(vec![TensorType::new(
+            x.dtype,
+            [x.shape[0], out_h, out_w, out_channels],
+        )])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
@@ -51,6 +78,13 @@ impl Operator for Conv2d {
     }
 
     fn macs(&self, inputs: &[&TensorType]) -> u64 {
-        unimplemented!("{inputs:?}")
+        let products = inputs[1].len() as u64;
+        let Ok([out_h, out_w]) = self
+            .window
+            .output_extents([inputs[0].shape[1], inputs[0].shape[2]])
+        else {
+            return 0;
+        };
+        (inputs[0].shape[0] as u64 * out_h as u64 * out_w as u64).saturating_mul(products)
     }
 }

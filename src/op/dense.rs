@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
 use super::tensor::{TensorType, Values};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
 /// `y[…, o] = clamp(b[o] + Σ x[…, i]·weights[o, i])`.
@@ -21,7 +21,22 @@ impl Operator for Dense {
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::count(inputs, 2..=3)?;
+        let (x, weights) = (inputs[0], inputs[1]);
+        expect::float("x", x)?;
+        expect::rank("weights", weights, 2)?;
+        expect::dtype("weights", weights, x.dtype)?;
+        let Some((&features, leading)) = x.shape.split_last() else {
+            return Err(OpError::new(format!("`x` of rank 1 or more wanted, {x} found")));
+        };
+        let out_features = weights.shape[0];
+        expect::shape("weights", weights, &[out_features, features])?;
+        if let Some(bias) = inputs.get(2) {
+            expect::dtype("bias", bias, x.dtype)?;
+            expect::shape("bias", bias, &[out_features])?;
+        }
+        let shape = [leading, &[out_features]].concat();
+        Ok(vec![TensorType::new(x.dtype, shape)])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
@@ -46,6 +61,7 @@ impl Operator for Dense {
     }
 
     fn macs(&self, inputs: &[&TensorType]) -> u64 {
-        unimplemented!("{inputs:?}")
+        let rows: usize = inputs[0].shape.iter().rev().skip(1).product();
+        (rows as u64).saturating_mul(inputs[1].len() as u64)
     }
 }

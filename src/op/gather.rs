@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams};
+use super::tensor::{DType, TensorType, Values};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
 /// `y[…, j…, …] = x[…, indices[j…], …]` along `axis`. Inputs: `x`, `indices` (negative ones count from the end).
@@ -19,7 +19,16 @@ impl Operator for Gather {
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::count(inputs, 2..=2)?;
+        let (x, indices) = (inputs[0], inputs[1]);
+        expect::axis(self.axis, x)?;
+        if !matches!(indices.dtype, DType::I32 | DType::I64) {
+            return Err(OpError::new(format!(
+                "`indices` of i32 or i64 wanted, {indices} found"
+            )));
+        }
+        let shape = [&x.shape[..self.axis], &indices.shape, &x.shape[self.axis + 1..]].concat();
+        Ok(vec![TensorType::new(x.dtype, shape)])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
@@ -43,7 +52,7 @@ impl Operator for Gather {
         unimplemented!("{target:?} {inputs:?} {outputs:?}")
     }
 
-    fn macs(&self, inputs: &[&TensorType]) -> u64 {
-        unimplemented!("{inputs:?}")
+    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
+        0
     }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams};
+use super::tensor::{Shape, TensorType, Values, broadcast_shape};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
 /// `y[…, m, n] = Σ a[…, m, k]·b[…, k, n]`. With constant `b` of rank 2 the optimizer makes it a `Dense`.
@@ -16,7 +16,16 @@ impl Operator for MatMul {
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::count(inputs, 2..=2)?;
+        expect::number("a", inputs[0])?;
+        expect::dtype("b", inputs[1], inputs[0].dtype)?;
+        let product = Product::of(&inputs[0].shape, &inputs[1].shape).ok_or_else(|| {
+            OpError::new(format!(
+                "a, b with a's columns as many as b's rows and batches that broadcast wanted, {} and {} found",
+                inputs[0], inputs[1]
+            ))
+        })?;
+        Ok(vec![TensorType::new(inputs[0].dtype, product.shape)])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
@@ -41,6 +50,59 @@ impl Operator for MatMul {
     }
 
     fn macs(&self, inputs: &[&TensorType]) -> u64 {
-        unimplemented!("{inputs:?}")
+        Product::of(&inputs[0].shape, &inputs[1].shape).map_or(0, |product| {
+            let outputs: usize = product.shape.iter().product();
+            (outputs as u64).saturating_mul(product.depth as u64)
+        })
+    }
+}
+
+/// Shapes of a product by NumPy's rules: a vector on the left is a row, one on the right a column, and the axis
+/// that made it a matrix is dropped from the result; leading axes are batches and broadcast.
+#[allow(dead_code, reason = "the product itself is computed next")]
+struct Product {
+    /// Broadcast batches.
+    batch: Shape,
+    /// Rows of `a`.
+    rows: usize,
+    /// Columns of `a`, rows of `b`.
+    depth: usize,
+    /// Columns of `b`.
+    columns: usize,
+    /// Shape of the result.
+    shape: Shape,
+}
+
+impl Product {
+    /// The product of these shapes; `None` where they do not fit.
+    fn of(a: &[usize], b: &[usize]) -> Option<Self> {
+        let (a_batch, rows, depth) = match *a {
+            [] => return None,
+            [depth] => (&[][..], 1, depth),
+            [ref batch @ .., rows, depth] => (batch, rows, depth),
+        };
+        let (b_batch, b_rows, columns) = match *b {
+            [] => return None,
+            [rows] => (&[][..], rows, 1),
+            [ref batch @ .., rows, columns] => (batch, rows, columns),
+        };
+        if depth != b_rows {
+            return None;
+        }
+        let batch = broadcast_shape(a_batch, b_batch)?;
+        let mut shape = batch.clone();
+        if a.len() > 1 {
+            shape.push(rows);
+        }
+        if b.len() > 1 {
+            shape.push(columns);
+        }
+        Some(Self {
+            batch,
+            rows,
+            depth,
+            columns,
+            shape,
+        })
     }
 }

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
 use super::tensor::{TensorType, Values};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window};
+use super::{
+    Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect, window::pooled,
+};
 use crate::target::Target;
 
 /// The largest of each window; padding does not take part.
@@ -21,7 +23,10 @@ impl Operator for MaxPool {
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::count(inputs, 1..=1)?;
+        expect::rank("x", inputs[0], 4)?;
+        expect::number("x", inputs[0])?;
+        pooled(&self.window, inputs[0])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
@@ -45,7 +50,7 @@ impl Operator for MaxPool {
         unimplemented!("{target:?} {inputs:?} {outputs:?}")
     }
 
-    fn macs(&self, inputs: &[&TensorType]) -> u64 {
-        unimplemented!("{inputs:?}")
+    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
+        0
     }
 }

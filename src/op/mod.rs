@@ -14,6 +14,7 @@ mod concat;
 mod conv2d;
 mod delay;
 mod dense;
+mod expect;
 mod gather;
 pub mod gemm;
 mod lower;
@@ -207,7 +208,8 @@ macro_rules! operators {
             /// See [`Operator::output_types`].
             #[allow(missing_docs, clippy::missing_errors_doc, reason = "documented at the trait")]
             pub fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-                match self { $(Self::$name(op) => op.output_types(inputs),)* }
+                let types = match self { $(Self::$name(op) => op.output_types(inputs),)* }?;
+                expect::sizes(types)
             }
             /// See [`Operator::eval`].
             #[allow(clippy::missing_errors_doc, reason = "documented at the trait")]

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams};
+use super::tensor::{DType, TensorType, Values};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
 /// `y = saturate(round_half_even(x / scale) + zero_point)`.
@@ -29,7 +29,14 @@ impl Operator for QuantizeLinear {
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        unimplemented!("{inputs:?}")
+        check(self.axis, inputs)?;
+        if !matches!(inputs[0].dtype, DType::F32 | DType::I32) {
+            return Err(OpError::new(format!(
+                "`x` of f32 or i32 wanted, {} found",
+                inputs[0]
+            )));
+        }
+        Ok(vec![TensorType::new(inputs[2].dtype, inputs[0].shape.clone())])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
@@ -53,8 +60,8 @@ impl Operator for QuantizeLinear {
         unimplemented!("{target:?} {inputs:?} {outputs:?}")
     }
 
-    fn macs(&self, inputs: &[&TensorType]) -> u64 {
-        unimplemented!("{inputs:?}")
+    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
+        0
     }
 }
 
@@ -63,7 +70,9 @@ impl Operator for DequantizeLinear {
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        unimplemented!("{inputs:?}")
+        check(self.axis, inputs)?;
+        expect::dtype("x", inputs[0], inputs[2].dtype)?;
+        Ok(vec![TensorType::new(DType::F32, inputs[0].shape.clone())])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
@@ -87,7 +96,25 @@ impl Operator for DequantizeLinear {
         unimplemented!("{target:?} {inputs:?} {outputs:?}")
     }
 
-    fn macs(&self, inputs: &[&TensorType]) -> u64 {
-        unimplemented!("{inputs:?}")
+    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
+        0
     }
+}
+
+/// What both expect: an f32 scale and an integer zero point of the same size, one element or one per index.
+fn check(axis: usize, inputs: &[&TensorType]) -> Result<(), OpError> {
+    expect::count(inputs, 3..=3)?;
+    let (x, scale, zero_point) = (inputs[0], inputs[1], inputs[2]);
+    expect::dtype("scale", scale, DType::F32)?;
+    if !matches!(zero_point.dtype, DType::I8 | DType::U8 | DType::I16 | DType::I32) {
+        return Err(OpError::new(format!(
+            "`zero_point` of i8, u8, i16 or i32 wanted, {zero_point} found"
+        )));
+    }
+    expect::shape("zero_point", zero_point, &scale.shape)?;
+    if scale.len() == 1 && scale.shape.len() <= 1 {
+        return Ok(());
+    }
+    expect::axis(axis, x)?;
+    expect::shape("scale", scale, &[x.shape[axis]])
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
 use super::tensor::{TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
 /// The mean over `axes`, which stay as extents of 1 (a reshape follows where the model drops them).
@@ -19,7 +19,20 @@ impl Operator for ReduceMean {
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::count(inputs, 1..=1)?;
+        expect::float("x", inputs[0])?;
+        let mut shape = inputs[0].shape.clone();
+        for &axis in &self.axes {
+            expect::axis(axis, inputs[0])?;
+            shape[axis] = 1;
+        }
+        if !self.axes.is_sorted_by(|a, b| a < b) {
+            return Err(OpError::new(format!(
+                "ascending axes wanted, {:?} found",
+                self.axes
+            )));
+        }
+        Ok(vec![TensorType::new(inputs[0].dtype, shape)])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
@@ -43,7 +56,7 @@ impl Operator for ReduceMean {
         unimplemented!("{target:?} {inputs:?} {outputs:?}")
     }
 
-    fn macs(&self, inputs: &[&TensorType]) -> u64 {
-        unimplemented!("{inputs:?}")
+    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
+        0
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
 use super::tensor::{Shape, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
 /// `y[i…] = x[starts + i·steps …]`.
@@ -23,7 +23,22 @@ impl Operator for Slice {
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::count(inputs, 1..=1)?;
+        let x = inputs[0];
+        expect::one_per_axis("`starts`", self.starts.len(), x)?;
+        expect::one_per_axis("`steps`", self.steps.len(), x)?;
+        expect::one_per_axis("the shape", self.shape.len(), x)?;
+        for (axis, &extent) in x.shape.iter().enumerate() {
+            let (start, step, taken) = (self.starts[axis], self.steps[axis], self.shape[axis]);
+            // i128: a start and a last index of i64 each, and their step, cannot overflow it.
+            let last = start as i128 + step as i128 * (taken as i128 - 1);
+            if step == 0 || taken > 0 && (start >= extent || !(0..extent as i128).contains(&last)) {
+                return Err(OpError::new(format!(
+                    "indices within {extent} wanted along axis {axis}, {taken} from {start} in steps of {step} found"
+                )));
+            }
+        }
+        Ok(vec![TensorType::new(x.dtype, self.shape.clone())])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
@@ -47,7 +62,7 @@ impl Operator for Slice {
         unimplemented!("{target:?} {inputs:?} {outputs:?}")
     }
 
-    fn macs(&self, inputs: &[&TensorType]) -> u64 {
-        unimplemented!("{inputs:?}")
+    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
+        0
     }
 }

@@ -1,6 +1,11 @@
 //! The sliding window that convolutions and pools share.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
+
+use super::OpError;
+use super::tensor::TensorType;
 
 /// A window over rows and columns of a channels-last tensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,4 +18,74 @@ pub struct Window {
     pub dilations: [usize; 2],
     /// Padding: top, left, bottom, right. `auto_pad` and `ceil_mode` were resolved at import.
     pub pads: [usize; 4],
+}
+
+impl Window {
+    /// Rows and columns from the first tap to the last, inclusive.
+    pub fn span(&self) -> [usize; 2] {
+        [0, 1].map(|axis| {
+            let gaps = self.kernel[axis].saturating_sub(1);
+            gaps.saturating_mul(self.dilations[axis]).saturating_add(1)
+        })
+    }
+
+    /// Rows and columns of the output over `input` rows and columns.
+    ///
+    /// # Errors
+    /// Where the window is empty, does not advance, or is larger than the padded input.
+    pub fn output_extents(&self, input: [usize; 2]) -> Result<[usize; 2], OpError> {
+        for (name, values) in [
+            ("kernel", self.kernel),
+            ("strides", self.strides),
+            ("dilations", self.dilations),
+        ] {
+            if values.contains(&0) {
+                return Err(OpError::new(format!(
+                    "{name} of at least 1 wanted, {values:?} found"
+                )));
+            }
+        }
+        let span = self.span();
+        let mut output = [0; 2];
+        for axis in 0..2 {
+            let padded = input[axis]
+                .saturating_add(self.pads[axis])
+                .saturating_add(self.pads[axis + 2]);
+            let Some(free) = padded.checked_sub(span[axis]) else {
+                return Err(OpError::new(format!(
+                    "an input that holds the window wanted: {} {} padded to {padded}, the window spans {}",
+                    input[axis],
+                    ["rows", "columns"][axis],
+                    span[axis]
+                )));
+            };
+            output[axis] = free / self.strides[axis] + 1;
+        }
+        Ok(output)
+    }
+
+    /// The taps of window `output` along `axis` (0 rows, 1 columns) that lie inside `extent` rows or columns:
+    /// a range of kernel indices, empty where all lie in the padding.
+    pub fn taps(&self, axis: usize, output: usize, extent: usize) -> Range<usize> {
+        let (pad, dilation) = (self.pads[axis], self.dilations[axis]);
+        let start = output * self.strides[axis];
+        // Tap k lies at start + k·dilation − pad.
+        let first = pad.saturating_sub(start).div_ceil(dilation);
+        let end = (extent + pad).saturating_sub(start).div_ceil(dilation);
+        first.min(self.kernel[axis])..end.clamp(first, self.kernel[axis].max(first))
+    }
+
+    /// The row or column of the input under tap `tap` of window `output`, which must be one of [`Window::taps`].
+    pub fn position(&self, axis: usize, output: usize, tap: usize) -> usize {
+        output * self.strides[axis] + tap * self.dilations[axis] - self.pads[axis]
+    }
+}
+
+/// The output of a pool over `x [n, h, w, c]`.
+pub(super) fn pooled(window: &Window, x: &TensorType) -> Result<Vec<TensorType>, OpError> {
+    let [out_h, out_w] = window.output_extents([x.shape[1], x.shape[2]])?;
+    Ok(vec![TensorType::new(
+        x.dtype,
+        [x.shape[0], out_h, out_w, x.shape[3]],
+    )])
 }
