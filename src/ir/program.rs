@@ -5,7 +5,7 @@ use tinsmith_runtime::kernels::Layer;
 use super::{Arena, Handle};
 use crate::op::Proof;
 use crate::op::quant::Quantization;
-use crate::op::tensor::{Shape, TensorType};
+use crate::op::tensor::{DType, Shape, TensorType};
 
 /// The steps during which a buffer holds something: written at `first` (or an input: 0), last read at `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +81,8 @@ pub struct Port {
     pub ty: TensorType,
     /// What the stored numbers mean.
     pub quantization: Quantization,
-    /// Whether the ONNX model itself has integers here (a quantized model); else hosts quantize for the user.
-    pub integer_in_model: bool,
+    /// The element type that the ONNX model has here: a float type where hosts quantize for the user.
+    pub model_dtype: DType,
     /// The ONNX model's shape, where a transpose was left to the caller (`--io-layout channels-last`).
     pub onnx_shape: Shape,
     /// Where it lies.
