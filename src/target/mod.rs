@@ -1,6 +1,11 @@
 //! What a target is: memories, core, lanes, costs; read from `targets/<chip>.toml`, unknown fields refused.
 
+mod builtin;
+mod error;
+
 use serde::{Deserialize, Serialize};
+
+pub use error::TargetError;
 
 /// The description of one chip or emulated board. Keys carry their unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,10 +31,35 @@ pub struct Target {
     /// Its memories.
     pub memory: Vec<MemoryBank>,
     /// Instructions per unit of work, for the predicted cost.
+    #[serde(default)]
     pub cost: Cost,
     /// How QEMU runs it, where it can.
     #[serde(default)]
     pub emulator: Option<Emulator>,
+}
+
+impl Target {
+    /// The first memory of a purpose that every target has.
+    fn bank(&self, purpose: MemoryUse) -> &MemoryBank {
+        let mut banks = self.memory.iter().filter(|bank| bank.purpose == purpose);
+        banks.next().expect("a parsed target has this bank")
+    }
+
+    /// The memory that holds the blob: the first flash bank.
+    ///
+    /// # Panics
+    /// For a target without one, which [`Target::parse`] refuses.
+    pub fn flash(&self) -> &MemoryBank {
+        self.bank(MemoryUse::Flash)
+    }
+
+    /// The memory that holds the arena: the first arena bank.
+    ///
+    /// # Panics
+    /// For a target without one, which [`Target::parse`] refuses.
+    pub fn arena(&self) -> &MemoryBank {
+        self.bank(MemoryUse::Arena)
+    }
 }
 
 /// Plain core or which accelerator.
@@ -46,6 +76,16 @@ pub enum Family {
 pub enum Lanes {
     /// Safe Rust for every core: the definition.
     Portable,
+}
+
+impl Lanes {
+    /// Where a tensor may start in the arena: the widest access that these lanes make without looking at the
+    /// address. The portable ones read byte by byte.
+    pub const fn tensor_align(self) -> u32 {
+        match self {
+            Self::Portable => 1,
+        }
+    }
 }
 
 /// What a memory is for.
@@ -75,9 +115,10 @@ pub struct MemoryBank {
     pub bytes: u64,
 }
 
-/// Instructions in 1/256 per unit of work; measured with `cargo xtask bench` on the emulated board named beside.
+/// Instructions in 1/256 per unit of work; measured with `cargo xtask bench` on the emulated board. Figures that a
+/// description leaves out are those of the portable lanes on a Cortex-M3.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Cost {
     /// Per MAC of a convolution.
     pub conv_mac_q8: u32,
@@ -93,6 +134,20 @@ pub struct Cost {
     pub element_q8: u32,
     /// Per output byte of a softmax.
     pub softmax_q8: u32,
+}
+
+impl Default for Cost {
+    fn default() -> Self {
+        Self {
+            conv_mac_q8: 1536,
+            depthwise_mac_q8: 2304,
+            dense_mac_q8: 1280,
+            rescale_q8: 8192,
+            pool_tap_q8: 2304,
+            element_q8: 3072,
+            softmax_q8: 20480,
+        }
+    }
 }
 
 /// How QEMU runs a board.
