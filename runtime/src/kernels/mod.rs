@@ -1,8 +1,23 @@
 //! Kernels: one file per operator. A kernel is a function of its record and slices.
 
+mod add;
+mod average_pool;
+mod conv2d;
+mod delay;
+mod dense;
+mod depthwise;
+mod elementwise;
+mod fill;
+mod max_pool;
+mod mul;
+pub mod softmax;
+mod strided_copy;
+mod table;
+mod window;
+
 use crate::format::{
-    Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, IN_CONSTANTS, MaxPool, Mul, Softmax,
-    StridedCopy, Table,
+    Add, AveragePool, CONSTANT_ALIGN, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, IN_CONSTANTS, MaxPool,
+    Mul, Softmax, StridedCopy, Table,
 };
 
 /// A region of the arena or of the constants section: first byte and bytes.
@@ -25,8 +40,10 @@ impl Extent {
 /// fit 32 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extents {
-    /// What it reads, in the record's order.
+    /// What it reads, in the record's order; strided sources by the smallest region that holds every byte read.
     pub sources: [Option<Extent>; 2],
+    /// Which sources may be the output's own region; others must not touch it.
+    pub in_place: [bool; 2],
     /// What it writes (the smallest region that holds every byte written).
     pub output: Extent,
     /// Its constants block, relative to the constants section.
@@ -67,6 +84,11 @@ macro_rules! layers {
             pub fn extents(&self) -> Option<Extents> {
                 match self { $(Self::$name(record) => record.extents(),)* }
             }
+            /// Multiply-accumulates of a product, taps of a pool, elements of all else: what its loops count to.
+            /// `None` where that does not fit 64 bits.
+            pub fn work(&self) -> Option<u64> {
+                match self { $(Self::$name(record) => record.work(),)* }
+            }
             /// Sets the offsets that the memory plan decided: `sources` in the record's order, the first byte of
             /// the output, the constants block, the state.
             pub fn bind(&mut self, sources: &[u32], ofm: u32, constants: u32, state: u32) {
@@ -78,8 +100,35 @@ macro_rules! layers {
 
 layers! { Conv2d, DepthwiseConv2d, Dense, Add, Mul, Table, MaxPool, AveragePool, Softmax, StridedCopy, Fill, Delay }
 
-macro_rules! unfinished { ($($name:ident),*) => {$(impl $name {
-    pub(crate) fn extents(&self) -> Option<Extents> { None }
-    pub(crate) fn bind(&mut self, _: &[u32], _: u32, _: u32, _: u32) {}
-})*}}
-unfinished! { Conv2d, DepthwiseConv2d, Dense, Add, Mul, Table, MaxPool, AveragePool, Softmax, StridedCopy, Fill, Delay }
+/// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.
+const PER_CHANNEL_BYTES: u32 = 9;
+
+/// The product of extents; `None` beyond 32 bits.
+fn product(extents: &[u32]) -> Option<u32> {
+    extents
+        .iter()
+        .try_fold(1u32, |product, &extent| product.checked_mul(extent))
+}
+
+/// The product of extents; `None` beyond 64 bits.
+fn work_of(extents: &[u32]) -> Option<u64> {
+    extents
+        .iter()
+        .try_fold(1u64, |product, &extent| product.checked_mul(u64::from(extent)))
+}
+
+/// The offset of source `index` among those of the memory plan; zero where the plan has fewer.
+fn source(sources: &[u32], index: usize) -> u32 {
+    sources.get(index).copied().unwrap_or(0)
+}
+
+/// The constants block of a product with `channels` outputs and `weights` bytes: per-channel lists, padded, weights.
+fn weights_block(offset: u32, channels: u32, weights: u32) -> Option<Extent> {
+    let lists = channels
+        .checked_mul(PER_CHANNEL_BYTES)?
+        .checked_next_multiple_of(CONSTANT_ALIGN)?;
+    Some(Extent {
+        offset,
+        bytes: lists.checked_add(weights)?,
+    })
+}

@@ -1,63 +1,10 @@
-//! The blob's layout: header fields and step records, defined once for writer and reader. `FORMAT.md` is the
-//! description byte by byte; [`VERSION`] changes with it.
+//! Step records: what stands in the program section, one struct per opcode.
 //!
-//! Everything is little-endian. Offsets in the header count from the blob's first byte; offsets in records count
-//! from the arena's first byte, or from the constants section's where the field's comment or [`IN_CONSTANTS`] says so.
+//! A record is a head of four bytes (opcode, length of the fields in 4-byte words, two zero bytes) and the fields in
+//! the order of their list, without gaps, padded to 4 bytes.
 
-/// The first four bytes of every blob.
-pub const MAGIC: [u8; 4] = *b"TINB";
-/// The version this code writes and reads.
-pub const VERSION: u16 = 1;
-/// Bytes of the SHA-256 digest that ends a blob.
-pub const DIGEST_BYTES: usize = 32;
-/// Weights start at multiples of this within the constants section, which itself is aligned so.
-pub const CONSTANT_ALIGN: u32 = 16;
-/// The arena must start at a multiple of this.
-pub const ARENA_ALIGN: u32 = 16;
-/// Set in a source offset that points into the constants section instead of the arena.
-pub const IN_CONSTANTS: u32 = 1 << 31;
-
-/// Header fields: offsets of little-endian values from the blob's start.
-pub mod field {
-    /// `[u8; 4]`: [`super::MAGIC`].
-    pub const MAGIC: usize = 0;
-    /// `u16`: [`super::VERSION`].
-    pub const VERSION: usize = 4;
-    /// `u8`: the lanes whose weight packing the blob uses, see [`crate::lanes::LaneId`].
-    pub const LANES: usize = 6;
-    /// `u8`: zero.
-    pub const RESERVED: usize = 7;
-    /// `u32`: bytes of the whole blob, digest included.
-    pub const TOTAL_BYTES: usize = 8;
-    /// `u32`: CRC-32 (ISO-HDLC) over all bytes but these four.
-    pub const CRC: usize = 12;
-    /// `u32`: bytes of arena that an inference needs.
-    pub const ARENA_BYTES: usize = 16;
-    /// `u32`: arena offset of the state region, kept between runs.
-    pub const STATE_OFFSET: usize = 20;
-    /// `u32`: bytes of the state region.
-    pub const STATE_BYTES: usize = 24;
-    /// `u32`: number of steps.
-    pub const STEP_COUNT: usize = 28;
-    /// `u32`: start of the metadata section.
-    pub const METADATA_OFFSET: usize = 32;
-    /// `u32`: its bytes.
-    pub const METADATA_BYTES: usize = 36;
-    /// `u32`: start of the program section: records, one after the other.
-    pub const PROGRAM_OFFSET: usize = 40;
-    /// `u32`: its bytes.
-    pub const PROGRAM_BYTES: usize = 44;
-    /// `u32`: start of the constants section, a multiple of [`super::CONSTANT_ALIGN`].
-    pub const CONSTANTS_OFFSET: usize = 48;
-    /// `u32`: its bytes.
-    pub const CONSTANTS_BYTES: usize = 52;
-    /// `u32`: start of the debug names section; its bytes are zero where it was stripped.
-    pub const NAMES_OFFSET: usize = 56;
-    /// `u32`: its bytes.
-    pub const NAMES_BYTES: usize = 60;
-    /// Bytes of the header.
-    pub const HEADER_BYTES: usize = 64;
-}
+/// Bytes of a record's head.
+pub const HEAD_BYTES: usize = 4;
 
 /// A little-endian value of a record.
 pub(crate) trait Field: Sized {
@@ -70,6 +17,7 @@ pub(crate) trait Field: Sized {
 macro_rules! number_fields {
     ($($number:ty),*) => {$(
         impl Field for $number {
+            #[inline(always)]
             fn take(bytes: &mut &[u8]) -> Option<Self> {
                 let (head, rest) = bytes.split_first_chunk()?;
                 *bytes = rest;
@@ -85,9 +33,10 @@ macro_rules! number_fields {
     )*};
 }
 
-number_fields! { u8, i8, u16, i16, u32, i32, f32 }
+number_fields! { u8, i8, u16, u32, i32 }
 
 impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
+    #[inline(always)]
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         let mut array = [T::default(); N];
         for slot in &mut array {
@@ -100,13 +49,32 @@ impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
     }
 }
 
-/// Defines a record: its struct, opcode, size and both directions of its encoding, from one list of fields. Fields
-/// stand in the blob in the order of the list, without gaps; records are padded to 4 bytes.
-macro_rules! record {
-    ($(#[$doc:meta])* $name:ident = $opcode:literal { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* }) => {
+/// Defines a group of fields and both directions of its encoding from one list.
+macro_rules! fields {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq)]
         pub struct $name { $($(#[$field_doc])* pub $field: $kind,)* }
+
+        impl Field for $name {
+            #[inline(always)]
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                Some(Self { $($field: Field::take(bytes)?,)* })
+            }
+            fn put(&self, bytes: &mut &mut [u8]) -> Option<()> {
+                $(self.$field.put(bytes)?;)*
+                Some(())
+            }
+        }
+    };
+}
+
+/// Defines a record: its struct, opcode, size and both directions of its encoding.
+macro_rules! record {
+    ($(#[$doc:meta])* $name:ident = $opcode:literal {
+        $($(#[$field_doc:meta])* $field:ident: $kind:ty,)*
+    }) => {
+        fields! { $(#[$doc])* $name { $($(#[$field_doc])* $field: $kind,)* } }
 
         impl $name {
             /// The record's first byte.
@@ -115,46 +83,33 @@ macro_rules! record {
             pub const BYTES: usize = (0 $(+ core::mem::size_of::<$kind>())*).next_multiple_of(4);
 
             /// Reads the fields; `None` where `bytes` is too short.
-            pub fn read(mut bytes: &[u8]) -> Option<Self> {
-                let bytes = &mut bytes;
-                Some(Self { $($field: $crate::format::Field::take(bytes)?,)* })
+            pub fn read(bytes: &[u8]) -> Option<Self> {
+                // One length check here lets the compiler drop those of the single fields.
+                let bytes: &[u8; Self::BYTES] = bytes.first_chunk()?;
+                Self::take(&mut bytes.as_slice())
             }
 
             /// Writes the fields; `None` where `bytes` is too short.
             pub fn write(&self, mut bytes: &mut [u8]) -> Option<()> {
-                let bytes = &mut bytes;
-                $($crate::format::Field::put(&self.$field, bytes)?;)*
-                Some(())
+                self.put(&mut bytes)
             }
         }
     };
 }
 
-record! {
-    /// A convolution over channels-last rows: `ofm[y][x][o] = requantize(bias[o] + Σ ifm[…]·weights[o][ky][kx][i])`,
-    /// or the same with one filter per channel ([`DepthwiseConv2d`]).
-    ///
-    /// Constants block: `bias: i32[out_c]`, `multiplier: i32[out_c]`, `shift: u8[out_c]`, padding to
-    /// [`CONSTANT_ALIGN`], then the weights in the packing named.
-    Conv2d = 1 {
-        /// Arena offset of the input, `[in_h][in_w][in_c]`.
-        ifm: u32,
-        /// Arena offset of the output, `[out_h][out_w][out_c]`.
-        ofm: u32,
-        /// Offset of the constants block.
-        constants: u32,
+fields! {
+    /// The sliding window that convolutions and pools share, over channels-last rows. Output `[y][x]` sees the taps
+    /// `[y·stride_h − pad_top + ky·dilation_h][x·stride_w − pad_left + kx·dilation_w]`; those outside the input are
+    /// padding. How much padding lies below and at the right follows from the output's extents.
+    Window {
         /// Input rows.
         in_h: u16,
         /// Input columns.
         in_w: u16,
-        /// Input channels.
-        in_c: u16,
         /// Output rows.
         out_h: u16,
         /// Output columns.
         out_w: u16,
-        /// Output channels.
-        out_c: u16,
         /// Kernel rows.
         kernel_h: u16,
         /// Kernel columns.
@@ -163,16 +118,37 @@ record! {
         pad_top: u16,
         /// Columns of padding at the left.
         pad_left: u16,
+        /// Rows from one output row to the next.
+        stride_h: u16,
+        /// Columns from one output column to the next.
+        stride_w: u16,
+        /// Rows from one tap to the next.
+        dilation_h: u16,
+        /// Columns from one tap to the next.
+        dilation_w: u16,
+    }
+}
+
+record! {
+    /// A convolution over channels-last rows: `ofm[y][x][o] = requantize(bias[o] + Σ ifm[…]·weights[o][ky][kx][i])`.
+    ///
+    /// Constants block: `bias: i32[out_c]`, `multiplier: i32[out_c]`, `shift: u8[out_c]`, padding to
+    /// [`super::CONSTANT_ALIGN`], then the weights in the packing named.
+    Conv2d = 1 {
+        /// Arena offset of the input, `[in_h][in_w][in_c]`.
+        ifm: u32,
+        /// Arena offset of the output, `[out_h][out_w][out_c]`.
+        ofm: u32,
+        /// Offset of the constants block.
+        constants: u32,
+        /// Rows, columns, strides, padding.
+        window: Window,
+        /// Input channels.
+        in_c: u16,
+        /// Output channels.
+        out_c: u16,
         /// Channel groups; `in_c` and `out_c` are multiples of it.
         groups: u16,
-        /// Rows from one output row to the next.
-        stride_h: u8,
-        /// Columns from one output column to the next.
-        stride_w: u8,
-        /// Rows from one tap to the next.
-        dilation_h: u8,
-        /// Columns from one tap to the next.
-        dilation_w: u8,
         /// What padding taps read.
         ifm_zero_point: i8,
         /// Added after the rescale.
@@ -185,6 +161,29 @@ record! {
         left_shift: u8,
         /// Weight packing, see [`crate::lanes::Packing`].
         packing: u8,
+    }
+}
+
+/// One filter per channel: `out_c = in_c · k` for a channel multiplier `k`, and output channel `o` reads input
+/// channel `o / k`. The fields and constants are [`Conv2d`]'s, with `groups = in_c`; the weights are
+/// `[kernel_h][kernel_w][out_c]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DepthwiseConv2d(pub Conv2d);
+
+impl DepthwiseConv2d {
+    /// The record's first byte.
+    pub const OPCODE: u8 = 2;
+    /// Bytes of the fields.
+    pub const BYTES: usize = Conv2d::BYTES;
+
+    /// Reads the fields; `None` where `bytes` is too short.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        Conv2d::read(bytes).map(Self)
+    }
+
+    /// Writes the fields; `None` where `bytes` is too short.
+    pub fn write(&self, bytes: &mut [u8]) -> Option<()> {
+        self.0.write(bytes)
     }
 }
 
@@ -219,12 +218,12 @@ record! {
 }
 
 record! {
-    /// `ofm[i] = clamp(round((a[i] − a_zp)·a_multiplier + (b[i] − b_zp)·b_multiplier) >> shift) + zp)` with
-    /// broadcasting; a negative `b_multiplier` subtracts.
+    /// `ofm[i] = clamp(((a[i] − a_zp)·a_multiplier + (b[i] − b_zp)·b_multiplier) · 2^(−right_shift) + zp)`, rounded
+    /// to nearest, with broadcasting; a negative multiplier subtracts.
     Add = 4 {
-        /// Source of the first operand (arena, or [`IN_CONSTANTS`]).
+        /// Source of the first operand (arena, or [`super::IN_CONSTANTS`]).
         a: u32,
-        /// Source of the second operand (arena, or [`IN_CONSTANTS`]).
+        /// Source of the second operand (arena, or [`super::IN_CONSTANTS`]).
         b: u32,
         /// Arena offset of the output, `dims` in row-major order.
         ofm: u32,
@@ -248,11 +247,11 @@ record! {
         min: i8,
         /// Fused clamp, upper end.
         max: i8,
-        /// The sum is shifted right by this, `1..=62`.
+        /// The sum is shifted right by this: `1..=62`, and `1..=31` where `wide` is 0.
         right_shift: u8,
         /// 0: ties toward +∞; 1: ties to even.
         rounding: u8,
-        /// 0: the sum fits `i32` (proven); 1: it needs `i64`.
+        /// 0: products, sum and the rounding's nudge fit `i32` (proven); 1: they need `i64`.
         wide: u8,
     }
 }
@@ -260,9 +259,9 @@ record! {
 record! {
     /// `ofm[i] = requantize((a[i] − a_zp)·(b[i] − b_zp))` with broadcasting.
     Mul = 5 {
-        /// Source of the first operand (arena, or [`IN_CONSTANTS`]).
+        /// Source of the first operand (arena, or [`super::IN_CONSTANTS`]).
         a: u32,
-        /// Source of the second operand (arena, or [`IN_CONSTANTS`]).
+        /// Source of the second operand (arena, or [`super::IN_CONSTANTS`]).
         b: u32,
         /// Arena offset of the output.
         ofm: u32,
@@ -306,7 +305,25 @@ record! {
 }
 
 record! {
-    /// The window of a pooling step, channels-last; the fields every pool shares, then those of the average.
+    /// The largest of each window, channels-last; padding does not take part.
+    MaxPool = 7 {
+        /// Arena offset of the input, `[in_h][in_w][channels]`.
+        ifm: u32,
+        /// Arena offset of the output, `[out_h][out_w][channels]`.
+        ofm: u32,
+        /// Rows, columns, strides, padding.
+        window: Window,
+        /// Channels.
+        channels: u16,
+        /// Fused clamp, lower end.
+        min: i8,
+        /// Fused clamp, upper end.
+        max: i8,
+    }
+}
+
+record! {
+    /// The mean of each window, channels-last.
     AveragePool = 8 {
         /// Arena offset of the input, `[in_h][in_w][channels]`.
         ifm: u32,
@@ -315,32 +332,10 @@ record! {
         /// Offset of `multiplier: i32[n]`, then `shift: u8[n]`, indexed by the window's count less one, where
         /// `divide` is 0; `n = kernel_h · kernel_w`.
         constants: u32,
-        /// Input rows.
-        in_h: u32,
-        /// Input columns.
-        in_w: u32,
+        /// Rows, columns, strides, padding; at most 2^22 taps.
+        window: Window,
         /// Channels.
-        channels: u32,
-        /// Output rows.
-        out_h: u32,
-        /// Output columns.
-        out_w: u32,
-        /// Window rows.
-        kernel_h: u32,
-        /// Window columns.
-        kernel_w: u32,
-        /// Rows of padding above.
-        pad_top: u16,
-        /// Columns of padding at the left.
-        pad_left: u16,
-        /// Rows from one window to the next.
-        stride_h: u16,
-        /// Columns from one window to the next.
-        stride_w: u16,
-        /// Rows from one tap to the next.
-        dilation_h: u8,
-        /// Columns from one tap to the next.
-        dilation_w: u8,
+        channels: u16,
         /// Zero point of the input.
         ifm_zero_point: i8,
         /// Zero point of the output.
@@ -357,46 +352,6 @@ record! {
 }
 
 record! {
-    /// The largest of each window, channels-last; padding does not take part.
-    MaxPool = 7 {
-        /// Arena offset of the input, `[in_h][in_w][channels]`.
-        ifm: u32,
-        /// Arena offset of the output, `[out_h][out_w][channels]`.
-        ofm: u32,
-        /// Input rows.
-        in_h: u32,
-        /// Input columns.
-        in_w: u32,
-        /// Channels.
-        channels: u32,
-        /// Output rows.
-        out_h: u32,
-        /// Output columns.
-        out_w: u32,
-        /// Window rows.
-        kernel_h: u32,
-        /// Window columns.
-        kernel_w: u32,
-        /// Rows of padding above.
-        pad_top: u16,
-        /// Columns of padding at the left.
-        pad_left: u16,
-        /// Rows from one window to the next.
-        stride_h: u16,
-        /// Columns from one window to the next.
-        stride_w: u16,
-        /// Rows from one tap to the next.
-        dilation_h: u8,
-        /// Columns from one tap to the next.
-        dilation_w: u8,
-        /// Fused clamp, lower end.
-        min: i8,
-        /// Fused clamp, upper end.
-        max: i8,
-    }
-}
-
-record! {
     /// `ofm[r][i] = quantize(exp(s·ifm[r][i]) / Σ exp(s·ifm[r][j]))` along rows, by exponentials in fixed point and
     /// an integer division.
     Softmax = 9 {
@@ -404,16 +359,16 @@ record! {
         ifm: u32,
         /// Arena offset of the output; may equal `ifm`.
         ofm: u32,
-        /// Offset of the exponentials, see `kernels/softmax.rs`.
+        /// Offset of the exponentials, see [`crate::kernels::softmax`].
         constants: u32,
         /// Rows.
         rows: u32,
         /// Elements of a row.
         depth: u32,
-        /// Output steps of one: `1 / s_out`, a power of two times a 24-bit mantissa in the general case.
-        ofm_multiplier: u32,
-        /// See `kernels/softmax.rs`.
-        ofm_shift: u8,
+        /// The output's scale is `scale_mantissa · 2^(−scale_shift)`, exactly; `2^23 ≤ scale_mantissa < 2^24`.
+        scale_mantissa: u32,
+        /// See `scale_mantissa`; from 21 to 60.
+        scale_shift: u8,
         /// Zero point of the output.
         ofm_zero_point: i8,
         /// Fused clamp, lower end.
@@ -427,7 +382,7 @@ record! {
     /// A strided copy: `ofm[Σ dᵢ·ofm_stridesᵢ] = ifm[Σ dᵢ·ifm_stridesᵢ]` over `dims`: transposes, concatenations,
     /// slices and the inside of pads.
     StridedCopy = 10 {
-        /// Source of the first element (arena, or [`IN_CONSTANTS`]).
+        /// Source of the first element (arena, or [`super::IN_CONSTANTS`]).
         ifm: u32,
         /// Arena offset of the first element written.
         ofm: u32,
@@ -437,7 +392,7 @@ record! {
         dims: [u32; 5],
         /// Elements from one index to the next in the source; may be negative.
         ifm_strides: [i32; 5],
-        /// Elements from one index to the next in the output; positive.
+        /// Elements from one index to the next in the output.
         ofm_strides: [i32; 5],
         /// Bytes of an element: 1 or 4.
         element_bytes: u8,
@@ -463,7 +418,7 @@ record! {
     Delay = 12 {
         /// Arena offset of the input.
         ifm: u32,
-        /// Arena offset of the output.
+        /// Arena offset of the output; may equal `ifm`.
         ofm: u32,
         /// Arena offset of the state, inside the state region.
         state: u32,
@@ -471,30 +426,5 @@ record! {
         count: u32,
         /// What a reset fills the state with.
         initial: i8,
-    }
-}
-
-/// One filter per channel: `out_c = in_c · k` for a channel multiplier `k`, and output channel `o` reads input
-/// channel `o / k`. The fields and constants are [`Conv2d`]'s, with `groups = in_c`; the weights are
-/// `[kernel_h][kernel_w][out_c]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct DepthwiseConv2d(pub Conv2d);
-
-impl DepthwiseConv2d {
-    /// The record's first byte.
-    pub const OPCODE: u8 = 2;
-    /// Bytes of the fields.
-    pub const BYTES: usize = Conv2d::BYTES;
-}
-
-impl DepthwiseConv2d {
-    /// Reads the fields; `None` where `bytes` is too short.
-    pub fn read(bytes: &[u8]) -> Option<Self> {
-        Conv2d::read(bytes).map(Self)
-    }
-
-    /// Writes the fields; `None` where `bytes` is too short.
-    pub fn write(&self, bytes: &mut [u8]) -> Option<()> {
-        self.0.write(bytes)
     }
 }
