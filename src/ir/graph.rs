@@ -135,6 +135,8 @@ pub trait TensorInfo {
     /// The type as the operators' meaning sees it: f32 where stored integers stand for reals. What
     /// [`Op::output_types`] takes and gives.
     fn real_type(&self) -> TensorType;
+    /// How its numbers stand for reals; `None` where tensors of this kind carry no quantization.
+    fn quantization(&self) -> Option<&Quantization>;
 }
 
 /// A tensor of a [`FloatGraph`].
@@ -161,6 +163,9 @@ impl TensorInfo for FloatTensor {
     fn real_type(&self) -> TensorType {
         self.ty.clone()
     }
+    fn quantization(&self) -> Option<&Quantization> {
+        None
+    }
 }
 
 impl TensorInfo for QuantTensor {
@@ -179,6 +184,9 @@ impl TensorInfo for QuantTensor {
             Quantization::PerTensor(_) | Quantization::PerChannel { .. } => DType::F32,
         };
         TensorType::new(dtype, self.ty.shape.clone())
+    }
+    fn quantization(&self) -> Option<&Quantization> {
+        Some(&self.quantization)
     }
 }
 
