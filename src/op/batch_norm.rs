@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::element::Real;
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
+use super::tensor::{DType, Data, TensorType, Values};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -38,7 +39,12 @@ impl Operator for BatchNormalization {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::output(self, inputs)?;
+        let data = match inputs[0].data.dtype() {
+            DType::F64 => self.normalize::<f64>(inputs),
+            _ => self.normalize::<f32>(inputs),
+        };
+        Ok(vec![Values::new(inputs[0].shape.clone(), data)])
     }
 
     fn output_params(&self) -> OutputParams {
@@ -60,5 +66,23 @@ impl Operator for BatchNormalization {
 
     fn macs(&self, inputs: &[&TensorType]) -> u64 {
         inputs[0].len() as u64
+    }
+}
+
+impl BatchNormalization {
+    fn normalize<T: Real>(&self, inputs: &[&Values]) -> Data {
+        let input = |i: usize| T::of(&inputs[i].data).expect("the type check found one float type");
+        let (x, scale, bias, mean, variance) = (input(0), input(1), input(2), input(3), input(4));
+        let epsilon = T::from_f64(self.epsilon.into());
+        let mut y = x.to_vec();
+        for row in y.chunks_exact_mut(scale.len().max(1)) {
+            for (c, y) in row.iter_mut().enumerate() {
+                let deviation = variance[c].add(epsilon).sqrt();
+                // Only a division of integers by zero has no result.
+                let normal = y.subtract(mean[c]).divide(deviation).unwrap_or_default();
+                *y = normal.multiply(scale[c]).add(bias[c]);
+            }
+        }
+        T::data(y)
     }
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::element::Element;
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values, broadcast_shape};
+use super::tensor::{DType, Data, TensorType, Values, broadcast_indices, broadcast_shape};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -44,7 +45,18 @@ impl Operator for Binary {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        let data = match inputs[0].data.dtype() {
+            DType::F32 => self.elementwise::<f32>(inputs, &ty.shape),
+            DType::F64 => self.elementwise::<f64>(inputs, &ty.shape),
+            DType::I8 => self.elementwise::<i8>(inputs, &ty.shape),
+            DType::U8 => self.elementwise::<u8>(inputs, &ty.shape),
+            DType::I16 => self.elementwise::<i16>(inputs, &ty.shape),
+            DType::I32 => self.elementwise::<i32>(inputs, &ty.shape),
+            DType::I64 => self.elementwise::<i64>(inputs, &ty.shape),
+            DType::Bool => Err(OpError::new("numbers wanted, bool found")),
+        }?;
+        Ok(vec![Values::new(ty.shape, data)])
     }
 
     fn output_params(&self) -> OutputParams {
@@ -66,5 +78,31 @@ impl Operator for Binary {
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
         0
+    }
+}
+
+impl Binary {
+    fn elementwise<T: Element>(&self, inputs: &[&Values], shape: &[usize]) -> Result<Data, OpError> {
+        let operand = |i: usize| T::of(&inputs[i].data).expect("the type check found one type");
+        let (a, b) = (operand(0), operand(1));
+        let of_pair = |(a, b): (T, T)| {
+            let y = match self.kind {
+                BinaryKind::Add => a.add(b),
+                BinaryKind::Sub => a.subtract(b),
+                BinaryKind::Mul => a.multiply(b),
+                BinaryKind::Div => a.divide(b)?,
+            };
+            Some(y.clamped(self.clamp))
+        };
+        let y: Option<Vec<T>> = if inputs[0].shape == inputs[1].shape {
+            a.iter().copied().zip(b.iter().copied()).map(of_pair).collect()
+        } else {
+            let a_indices = broadcast_indices(&inputs[0].shape, shape);
+            let b_indices = broadcast_indices(&inputs[1].shape, shape);
+            let pairs = a_indices.into_iter().zip(b_indices);
+            pairs.map(|(i, j)| of_pair((a[i], b[j]))).collect()
+        };
+        y.map(T::data)
+            .ok_or_else(|| OpError::new("divisors other than zero wanted, an integer 0 found"))
     }
 }

@@ -40,7 +40,23 @@ impl Operator for Concat {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        // The inputs end to end, then their rows in turn: row r of every input, for every index of the leading axes.
+        let mut ends = inputs[0].data.clone();
+        for input in &inputs[1..] {
+            ends.append(&input.data);
+        }
+        let leading: usize = ty.shape[..self.axis].iter().product();
+        let mut indices = Vec::with_capacity(ends.len());
+        for row in 0..leading {
+            let mut first = 0;
+            for input in inputs {
+                let len: usize = input.shape[self.axis..].iter().product();
+                indices.extend(first + row * len..first + (row + 1) * len);
+                first += input.data.len();
+            }
+        }
+        Ok(vec![Values::new(ty.shape, ends.gather(indices.into_iter()))])
     }
 
     fn output_params(&self) -> OutputParams {

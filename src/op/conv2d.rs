@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::element::Element;
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect};
+use super::tensor::{DType, Data, TensorType, Values};
+use super::{
+    Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, convolve, expect, gemm,
+};
 use crate::target::Target;
 
 /// `y[n,h,w,o] = clamp(b[o] + Σ x[n, h·s+ky·d−p, …, i]·weights[o,ky,kx,i])`.
@@ -57,7 +60,12 @@ impl Operator for Conv2d {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        let data = match inputs[0].data.dtype() {
+            DType::F64 => Data::F64(self.convolve(inputs, &self.pack::<f64>(inputs[1]), &ty.shape)),
+            _ => Data::F32(self.convolve(inputs, &self.pack::<f32>(inputs[1]), &ty.shape)),
+        };
+        Ok(vec![Values::new(ty.shape, data)])
     }
 
     fn output_params(&self) -> OutputParams {
@@ -86,5 +94,28 @@ impl Operator for Conv2d {
             return 0;
         };
         (inputs[0].shape[0] as u64 * out_h as u64 * out_w as u64).saturating_mul(products)
+    }
+}
+
+impl Conv2d {
+    /// The weights, packed.
+    pub(crate) fn pack<T: Element>(&self, weights: &Values) -> convolve::Weights<T> {
+        let elements = T::of(&weights.data).expect("the type check found one float type");
+        convolve::Weights::pack(self.groups, elements, &weights.shape)
+    }
+
+    /// The layer with its weights packed, which serves many samples: `inputs` are those of [`Operator::eval`] and
+    /// were checked, `out_shape` is the shape that the check gave.
+    pub(crate) fn convolve<T: Element>(
+        &self,
+        inputs: &[&Values],
+        weights: &convolve::Weights<T>,
+        out_shape: &[usize],
+    ) -> Vec<T> {
+        let input = |i: usize| T::of(&inputs[i].data).expect("the type check found one float type");
+        let mut y = convolve::convolve(self, input(0), &inputs[0].shape, weights, out_shape);
+        let bias = (inputs.len() > 2).then(|| input(2));
+        gemm::finish(&mut y, out_shape[3], bias, self.clamp);
+        y
     }
 }

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::element::Element;
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::tensor::{DType, Data, TensorType, Values};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, gemm};
 use crate::target::Target;
 
 /// `y[…, o] = clamp(b[o] + Σ x[…, i]·weights[o, i])`.
@@ -40,7 +41,12 @@ impl Operator for Dense {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        let data = match inputs[0].data.dtype() {
+            DType::F64 => Data::F64(self.multiply(inputs, &Self::pack::<f64>(inputs[1]))),
+            _ => Data::F32(self.multiply(inputs, &Self::pack::<f32>(inputs[1]))),
+        };
+        Ok(vec![Values::new(ty.shape, data)])
     }
 
     fn output_params(&self) -> OutputParams {
@@ -63,5 +69,26 @@ impl Operator for Dense {
     fn macs(&self, inputs: &[&TensorType]) -> u64 {
         let rows: usize = inputs[0].shape.iter().rev().skip(1).product();
         (rows as u64).saturating_mul(inputs[1].len() as u64)
+    }
+}
+
+impl Dense {
+    /// Weights `[out, in]`, packed.
+    pub(crate) fn pack<T: Element>(weights: &Values) -> gemm::Packed<T> {
+        let elements = T::of(&weights.data).expect("the type check found one float type");
+        gemm::Packed::from_columns(elements, weights.shape[0], weights.shape[1])
+    }
+
+    /// The layer with its weights packed, which serves many samples: `inputs` are those of [`Operator::eval`] and
+    /// were checked.
+    pub(crate) fn multiply<T: Element>(&self, inputs: &[&Values], weights: &gemm::Packed<T>) -> Vec<T> {
+        let input = |i: usize| T::of(&inputs[i].data).expect("the type check found one float type");
+        let (x, columns) = (input(0), weights.columns());
+        let rows = inputs[0].shape.iter().rev().skip(1).product();
+        let mut y = vec![T::default(); rows * columns];
+        gemm::product(x, rows, weights, &mut y, columns);
+        let bias = (inputs.len() > 2).then(|| input(2));
+        gemm::finish(&mut y, columns, bias, self.clamp);
+        y
     }
 }

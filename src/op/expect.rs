@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::OpError;
-use super::tensor::{DType, TensorType};
+use super::tensor::{DType, TensorType, Values};
+use super::{OpError, Operator};
 
 /// The most bytes one tensor may take: what 32-bit offsets reach.
 const MAX_TENSOR_BYTES: usize = 1 << 32;
@@ -112,4 +112,12 @@ pub(super) fn sizes(types: Vec<TensorType>) -> Result<Vec<TensorType>, OpError> 
         }
     }
     Ok(types)
+}
+
+/// Checks the inputs of [`Operator::eval`] and gives the type of its one output.
+pub(super) fn output<O: Operator>(op: &O, inputs: &[&Values]) -> Result<TensorType, OpError> {
+    let types: Vec<TensorType> = inputs.iter().map(|values| values.ty()).collect();
+    let types = op.output_types(&types.iter().collect::<Vec<_>>())?;
+    let mut types = sizes(types)?;
+    Ok(types.pop().expect("every operator has an output"))
 }

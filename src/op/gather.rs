@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
-use super::tensor::{DType, TensorType, Values};
+use super::tensor::{DType, TensorType, Values, picked_indices};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -32,7 +32,33 @@ impl Operator for Gather {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        let (x, axis) = (inputs[0], self.axis);
+        let extent = x.shape[axis];
+        let indices = inputs[1].to_i64().expect("the type check asked for integers");
+        let rows: Result<Vec<usize>, OpError> = indices
+            .iter()
+            .map(|&index| {
+                // i128: adding the extent to an index of i64 cannot overflow it.
+                let index = index as i128;
+                let from_front = if index < 0 { index + extent as i128 } else { index };
+                usize::try_from(from_front)
+                    .ok()
+                    .filter(|&i| i < extent)
+                    .ok_or_else(|| {
+                        OpError::new(format!(
+                            "indices from -{extent} up to but not {extent} wanted, {index} found"
+                        ))
+                    })
+            })
+            .collect();
+        let inner: usize = x.shape[axis + 1..].iter().product();
+        let outer: usize = x.shape[..axis].iter().product();
+        let picks = picked_indices(
+            &[outer, extent, inner],
+            &[(0..outer).collect(), rows?, (0..inner).collect()],
+        );
+        Ok(vec![Values::new(ty.shape, x.data.gather(picks.into_iter()))])
     }
 
     fn output_params(&self) -> OutputParams {

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::element::Element;
 use super::quant::{QuantTensor, Range};
-use super::tensor::{Shape, TensorType, Values, broadcast_shape};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::tensor::{DType, Data, Shape, TensorType, Values, broadcast_indices, broadcast_shape};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, gemm};
 use crate::target::Target;
 
 /// `y[…, m, n] = Σ a[…, m, k]·b[…, k, n]`. With constant `b` of rank 2 the optimizer makes it a `Dense`.
@@ -29,7 +30,18 @@ impl Operator for MatMul {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        let data = match inputs[0].data.dtype() {
+            DType::F32 => products::<f32>(inputs),
+            DType::F64 => products::<f64>(inputs),
+            DType::I8 => products::<i8>(inputs),
+            DType::U8 => products::<u8>(inputs),
+            DType::I16 => products::<i16>(inputs),
+            DType::I32 => products::<i32>(inputs),
+            DType::I64 => products::<i64>(inputs),
+            DType::Bool => return Err(OpError::new("numbers wanted, bool found")),
+        };
+        Ok(vec![Values::new(ty.shape, data)])
     }
 
     fn output_params(&self) -> OutputParams {
@@ -59,7 +71,6 @@ impl Operator for MatMul {
 
 /// Shapes of a product by NumPy's rules: a vector on the left is a row, one on the right a column, and the axis
 /// that made it a matrix is dropped from the result; leading axes are batches and broadcast.
-#[allow(dead_code, reason = "the product itself is computed next")]
 struct Product {
     /// Broadcast batches.
     batch: Shape,
@@ -105,4 +116,31 @@ impl Product {
             shape,
         })
     }
+}
+
+fn products<T: Element>(inputs: &[&Values]) -> Data {
+    let operand = |i: usize| T::of(&inputs[i].data).expect("the type check found one type");
+    let (a, b) = (operand(0), operand(1));
+    let product = Product::of(&inputs[0].shape, &inputs[1].shape).expect("the type check found the product");
+    let (rows, depth, columns) = (product.rows, product.depth, product.columns);
+    let batches = |shape: &[usize]| {
+        let leading = &shape[..shape.len().saturating_sub(2)];
+        broadcast_indices(leading, &product.batch)
+    };
+    let mut y = vec![T::default(); product.shape.iter().product()];
+    if y.is_empty() {
+        return T::data(y);
+    }
+    let out = y.chunks_exact_mut(rows * columns);
+    for ((a_batch, b_batch), out) in batches(&inputs[0].shape)
+        .into_iter()
+        .zip(batches(&inputs[1].shape))
+        .zip(out)
+    {
+        let a = &a[a_batch * rows * depth..][..rows * depth];
+        let b = &b[b_batch * depth * columns..][..depth * columns];
+        let packed = gemm::Packed::from_rows(b, depth, columns);
+        gemm::product(a, rows, &packed, out, columns);
+    }
+    T::data(y)
 }

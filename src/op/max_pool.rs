@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::element::Element;
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
+use super::tensor::{Data, TensorType, Values};
 use super::{
-    Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect, window::pooled,
+    Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect,
+    window::{pooled, unravel},
 };
 use crate::target::Target;
 
@@ -30,7 +32,19 @@ impl Operator for MaxPool {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        let x = inputs[0];
+        let data = match &x.data {
+            Data::F32(v) => Data::F32(self.largest(v, &x.shape, &ty.shape)),
+            Data::F64(v) => Data::F64(self.largest(v, &x.shape, &ty.shape)),
+            Data::I8(v) => Data::I8(self.largest(v, &x.shape, &ty.shape)),
+            Data::U8(v) => Data::U8(self.largest(v, &x.shape, &ty.shape)),
+            Data::I16(v) => Data::I16(self.largest(v, &x.shape, &ty.shape)),
+            Data::I32(v) => Data::I32(self.largest(v, &x.shape, &ty.shape)),
+            Data::I64(v) => Data::I64(self.largest(v, &x.shape, &ty.shape)),
+            Data::Bool(_) => return Err(OpError::new("numbers wanted, bool found")),
+        };
+        Ok(vec![Values::new(ty.shape, data)])
     }
 
     fn output_params(&self) -> OutputParams {
@@ -52,5 +66,32 @@ impl Operator for MaxPool {
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
         0
+    }
+}
+
+impl MaxPool {
+    /// The largest of each window: NaN where there is one, the type's least value where all lies in the padding.
+    fn largest<T: Element>(&self, x: &[T], shape: &[usize], out_shape: &[usize]) -> Vec<T> {
+        let (window, h, w, channels) = (&self.window, shape[1], shape[2], shape[3]);
+        let mut y = vec![T::LOWEST; out_shape.iter().product()];
+        for (pixel, out) in y.chunks_exact_mut(channels.max(1)).enumerate() {
+            let (n, out_y, out_x) = unravel(pixel, out_shape);
+            for ky in window.taps(0, out_y, h) {
+                let row = (n * h + window.position(0, out_y, ky)) * w;
+                for kx in window.taps(1, out_x, w) {
+                    let from = (row + window.position(1, out_x, kx)) * channels;
+                    for (y, &x) in out.iter_mut().zip(&x[from..from + channels]) {
+                        // A NaN differs from itself, and nothing is greater than it.
+                        if x > *y || x != x {
+                            *y = x;
+                        }
+                    }
+                }
+            }
+            for y in out {
+                *y = y.clamped(self.clamp);
+            }
+        }
+        y
     }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::tensor::{Data, TensorType, Values, picked_indices, row_major_strides, strided_indices};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, cast, expect};
 use crate::target::Target;
 
 /// What stands outside.
@@ -58,7 +58,30 @@ impl Operator for Pad {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        let x = inputs[0];
+        if let PadMode::Constant(value) = self.mode {
+            // The elements, and behind them the one that stands everywhere else.
+            let mut data = x.data.clone();
+            data.append(&cast::convert(&Data::F32(vec![value]), x.data.dtype()));
+            let mut sources = vec![x.data.len(); ty.len()];
+            let strides = row_major_strides(&ty.shape);
+            let base = strides
+                .iter()
+                .zip(&self.before)
+                .map(|(stride, before)| stride * before)
+                .sum();
+            for (source, inside) in strided_indices(&x.shape, &strides, base).into_iter().enumerate() {
+                sources[inside] = source;
+            }
+            return Ok(vec![Values::new(ty.shape, data.gather(sources.into_iter()))]);
+        }
+        let mirrored = self.mode == PadMode::Reflect;
+        let picks: Vec<Vec<usize>> = (0..x.shape.len())
+            .map(|axis| picks(x.shape[axis], self.before[axis], ty.shape[axis], mirrored))
+            .collect();
+        let data = x.data.gather(picked_indices(&x.shape, &picks).into_iter());
+        Ok(vec![Values::new(ty.shape, data)])
     }
 
     fn output_params(&self) -> OutputParams {
@@ -81,4 +104,18 @@ impl Operator for Pad {
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
         0
     }
+}
+
+/// Where each of `padded` places along an axis takes its element from, of `extent` that begin after `before`.
+fn picks(extent: usize, before: usize, padded: usize, mirrored: bool) -> Vec<usize> {
+    let last = extent.saturating_sub(1);
+    (0..padded)
+        .map(|place| match place.checked_sub(before) {
+            None if mirrored => before - place,
+            None => 0,
+            Some(inside) if inside <= last => inside,
+            Some(beyond) if mirrored => 2 * last - beyond,
+            Some(_) => last,
+        })
+        .collect()
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
-use super::tensor::{DType, TensorType, Values};
+use super::tensor::{DType, Data, TensorType, Values};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -40,7 +40,23 @@ impl Operator for QuantizeLinear {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        let (scales, zero_points) = parameters(inputs);
+        let period = Period::of(self.axis, &ty.shape, scales.len());
+        // Division and rounding in f32, as ONNX has it; the sum with the zero point is exact in f64.
+        let steps = inputs[0].to_f64().into_iter().enumerate().map(|(i, x)| {
+            let channel = period.channel(i);
+            let steps = (x as f32 / scales[channel]).round_ties_even();
+            f64::from(steps) + zero_points[channel] as f64
+        });
+        // A float saturates as it becomes an integer.
+        let data = match ty.dtype {
+            DType::I8 => Data::I8(steps.map(|q| q as i8).collect()),
+            DType::U8 => Data::U8(steps.map(|q| q as u8).collect()),
+            DType::I16 => Data::I16(steps.map(|q| q as i16).collect()),
+            _ => Data::I32(steps.map(|q| q as i32).collect()),
+        };
+        Ok(vec![Values::new(ty.shape, data)])
     }
 
     fn output_params(&self) -> OutputParams {
@@ -76,7 +92,15 @@ impl Operator for DequantizeLinear {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        let (scales, zero_points) = parameters(inputs);
+        let period = Period::of(self.axis, &ty.shape, scales.len());
+        let steps = inputs[0].to_i64().expect("the type check asked for integers");
+        let reals = steps.into_iter().enumerate().map(|(i, q)| {
+            let channel = period.channel(i);
+            (q - zero_points[channel]) as f32 * scales[channel]
+        });
+        Ok(vec![Values::f32(ty.shape, reals.collect())])
     }
 
     fn output_params(&self) -> OutputParams {
@@ -117,4 +141,34 @@ fn check(axis: usize, inputs: &[&TensorType]) -> Result<(), OpError> {
     }
     expect::axis(axis, x)?;
     expect::shape("scale", scale, &[x.shape[axis]])
+}
+
+/// The scales and zero points, of types that were checked.
+fn parameters<'a>(inputs: &[&'a Values]) -> (&'a [f32], Vec<i64>) {
+    let scales = inputs[1].as_f32().expect("the type check asked for f32");
+    let zero_points = inputs[2].to_i64().expect("the type check asked for integers");
+    (scales, zero_points)
+}
+
+/// Which parameters an element takes, by its index.
+struct Period {
+    /// Elements from one channel to the next.
+    inner: usize,
+    /// Number of channels.
+    channels: usize,
+}
+
+impl Period {
+    fn of(axis: usize, shape: &[usize], channels: usize) -> Self {
+        let inner = if channels == 1 {
+            1
+        } else {
+            shape[axis + 1..].iter().product()
+        };
+        Self { inner, channels }
+    }
+
+    fn channel(&self, index: usize) -> usize {
+        index / self.inner % self.channels
+    }
 }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::element::Real;
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
+use super::tensor::{Data, TensorType, Values, broadcast_indices};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -36,7 +37,18 @@ impl Operator for ReduceMean {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        let x = inputs[0];
+        // Where each element goes: the output's index of the axes that stay, in the order of the input.
+        let places = broadcast_indices(&ty.shape, &x.shape);
+        let data = match &x.data {
+            Data::F32(v) => Data::F32(mean(v, &places, ty.len())),
+            Data::F64(v) => Data::F64(mean(v, &places, ty.len())),
+            Data::I8(_) | Data::U8(_) | Data::I16(_) | Data::I32(_) | Data::I64(_) | Data::Bool(_) => {
+                return Err(OpError::new(format!("f32 or f64 wanted, {} found", x.ty())));
+            }
+        };
+        Ok(vec![Values::new(ty.shape, data)])
     }
 
     fn output_params(&self) -> OutputParams {
@@ -59,4 +71,14 @@ impl Operator for ReduceMean {
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
         0
     }
+}
+
+/// Means of the elements that share a place: sums in f64, in the order of the input, rounded once.
+fn mean<T: Real>(x: &[T], places: &[usize], len: usize) -> Vec<T> {
+    let mut sums = vec![0.0; len];
+    for (x, &place) in x.iter().zip(places) {
+        sums[place] += x.to_f64();
+    }
+    let count = x.len() as f64 / len as f64;
+    sums.into_iter().map(|sum| T::from_f64(sum / count)).collect()
 }

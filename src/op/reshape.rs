@@ -42,7 +42,8 @@ impl Operator for Reshape {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        Ok(vec![inputs[0].reshaped(ty.shape)])
     }
 
     fn output_params(&self) -> OutputParams {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
-use super::tensor::{Shape, TensorType, Values};
+use super::tensor::{Shape, TensorType, Values, picked_indices};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -42,7 +42,20 @@ impl Operator for Slice {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        let picks: Vec<Vec<usize>> = (0..ty.shape.len())
+            .map(|axis| {
+                let (start, step) = (self.starts[axis], self.steps[axis]);
+                // The type check proved every index to lie within the axis.
+                (0..ty.shape[axis])
+                    .map(|i| (start as i64 + i as i64 * step) as usize)
+                    .collect()
+            })
+            .collect();
+        let data = inputs[0]
+            .data
+            .gather(picked_indices(&inputs[0].shape, &picks).into_iter());
+        Ok(vec![Values::new(ty.shape, data)])
     }
 
     fn output_params(&self) -> OutputParams {

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::element::Real;
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
+use super::tensor::{Data, TensorType, Values};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -26,7 +27,18 @@ impl Operator for Softmax {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::output(self, inputs)?;
+        let x = inputs[0];
+        let extent = x.shape[self.axis];
+        let inner: usize = x.shape[self.axis + 1..].iter().product();
+        let data = match &x.data {
+            Data::F32(v) => Data::F32(softmax(v, extent, inner)),
+            Data::F64(v) => Data::F64(softmax(v, extent, inner)),
+            Data::I8(_) | Data::U8(_) | Data::I16(_) | Data::I32(_) | Data::I64(_) | Data::Bool(_) => {
+                return Err(OpError::new(format!("f32 or f64 wanted, {} found", x.ty())));
+            }
+        };
+        Ok(vec![Values::new(x.shape.clone(), data)])
     }
 
     fn output_params(&self) -> OutputParams {
@@ -49,4 +61,30 @@ impl Operator for Softmax {
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
         0
     }
+}
+
+/// Softmax over lines of `extent` elements that lie `inner` apart.
+fn softmax<T: Real>(x: &[T], extent: usize, inner: usize) -> Vec<T> {
+    let mut y = x.to_vec();
+    if y.is_empty() {
+        return y;
+    }
+    for block in y.chunks_exact_mut(extent * inner) {
+        for line in 0..inner {
+            let places = (0..extent).map(|i| line + i * inner);
+            let greatest = places
+                .clone()
+                .fold(T::LOWEST, |m, i| if block[i] > m { block[i] } else { m });
+            let mut sum = T::default();
+            for i in places.clone() {
+                block[i] = block[i].subtract(greatest).exp();
+                sum = sum.add(block[i]);
+            }
+            for i in places {
+                // Only a division of integers by zero has no result.
+                block[i] = block[i].divide(sum).unwrap_or_default();
+            }
+        }
+    }
+    y
 }

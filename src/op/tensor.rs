@@ -150,6 +150,24 @@ impl Data {
         self.len() == 0
     }
 
+    /// Puts the elements of `other`, which must have the same type, behind these.
+    ///
+    /// # Panics
+    /// Where the types differ: our own broken invariant.
+    pub fn append(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::F32(a), Self::F32(b)) => a.extend_from_slice(b),
+            (Self::F64(a), Self::F64(b)) => a.extend_from_slice(b),
+            (Self::I8(a), Self::I8(b)) => a.extend_from_slice(b),
+            (Self::U8(a), Self::U8(b)) => a.extend_from_slice(b),
+            (Self::I16(a), Self::I16(b)) => a.extend_from_slice(b),
+            (Self::I32(a), Self::I32(b)) => a.extend_from_slice(b),
+            (Self::I64(a), Self::I64(b)) => a.extend_from_slice(b),
+            (Self::Bool(a), Self::Bool(b)) => a.extend_from_slice(b),
+            (a, b) => panic!("{} appended to {}", b.dtype(), a.dtype()),
+        }
+    }
+
     /// The elements at `indices`, in their order. Data movement of any element type.
     pub fn gather(&self, indices: impl Iterator<Item = usize>) -> Self {
         match self {
@@ -299,6 +317,19 @@ pub fn strided_indices(dims: &[usize], strides: &[usize], base: usize) -> Vec<us
         offsets = offsets
             .iter()
             .flat_map(|&o| (0..extent).map(move |i| o + i * stride))
+            .collect();
+    }
+    offsets
+}
+
+/// The offset in a row-major tensor of `shape` of every combination of one of `picks[axis]` per axis, the last axis
+/// running fastest.
+pub fn picked_indices(shape: &[usize], picks: &[Vec<usize>]) -> Vec<usize> {
+    let mut offsets = vec![0];
+    for (stride, picks) in row_major_strides(shape).into_iter().zip(picks) {
+        offsets = offsets
+            .iter()
+            .flat_map(|&offset| picks.iter().map(move |&pick| offset + pick * stride))
             .collect();
     }
     offsets

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
+use super::tensor::{TensorType, Values, row_major_strides, strided_indices};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -34,7 +34,13 @@ impl Operator for Transpose {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        let ty = expect::output(self, inputs)?;
+        let strides = row_major_strides(&inputs[0].shape);
+        let strides: Vec<usize> = self.perm.iter().map(|&axis| strides[axis]).collect();
+        let data = inputs[0]
+            .data
+            .gather(strided_indices(&ty.shape, &strides, 0).into_iter());
+        Ok(vec![Values::new(ty.shape, data)])
     }
 
     fn output_params(&self) -> OutputParams {

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::element::{Element, Real};
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values};
+use super::tensor::{Data, TensorType, Values};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -39,7 +40,19 @@ impl Operator for Unary {
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        unimplemented!("{inputs:?}")
+        expect::output(self, inputs)?;
+        let x = inputs[0];
+        let data = match &x.data {
+            Data::F32(v) => Data::F32(reals(self.kind, v)),
+            Data::F64(v) => Data::F64(reals(self.kind, v)),
+            Data::I8(v) => Data::I8(integers(self.kind, v)),
+            Data::U8(v) => Data::U8(integers(self.kind, v)),
+            Data::I16(v) => Data::I16(integers(self.kind, v)),
+            Data::I32(v) => Data::I32(integers(self.kind, v)),
+            Data::I64(v) => Data::I64(integers(self.kind, v)),
+            Data::Bool(_) => return Err(OpError::new("numbers wanted, bool found")),
+        };
+        Ok(vec![Values::new(x.shape.clone(), data)])
     }
 
     fn output_params(&self) -> OutputParams {
@@ -61,5 +74,27 @@ impl Operator for Unary {
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
         0
+    }
+}
+
+fn reals<T: Real>(kind: UnaryKind, x: &[T]) -> Vec<T> {
+    let one = T::from_f64(1.0);
+    let sigmoid = |x: T| {
+        let below = one.add(T::default().subtract(x).exp());
+        // Only a division of integers by zero has no result.
+        one.divide(below).unwrap_or(one)
+    };
+    match kind {
+        UnaryKind::Clamp(clamp) => x.iter().map(|&x| x.clamped(clamp)).collect(),
+        UnaryKind::Sigmoid => x.iter().map(|&x| sigmoid(x)).collect(),
+        UnaryKind::Tanh => x.iter().map(|&x| x.tanh()).collect(),
+    }
+}
+
+/// Only a clamp has a meaning in integers; the type check refused the rest.
+fn integers<T: Element>(kind: UnaryKind, x: &[T]) -> Vec<T> {
+    match kind {
+        UnaryKind::Clamp(clamp) => x.iter().map(|&x| x.clamped(clamp)).collect(),
+        UnaryKind::Sigmoid | UnaryKind::Tanh => x.to_vec(),
     }
 }

@@ -89,3 +89,9 @@ pub(super) fn pooled(window: &Window, x: &TensorType) -> Result<Vec<TensorType>,
         [x.shape[0], out_h, out_w, x.shape[3]],
     )])
 }
+
+/// Image, row and column of a pixel counted through `[n, h, w, c]`.
+pub(super) fn unravel(pixel: usize, shape: &[usize]) -> (usize, usize, usize) {
+    let (row, x) = (pixel / shape[2], pixel % shape[2]);
+    (row / shape[1], row % shape[1], x)
+}

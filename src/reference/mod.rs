@@ -1,1 +1,196 @@
-//! To come.
+//! The reference executor: runs the operators' `eval` over a [`FloatGraph`] on the host, in ONNX's element types.
+//!
+//! It gathers calibration statistics and is the FP32 side of every comparison. Same inputs, same bits, on every host
+//! and at any number of threads: one run is one thread, and an [`Executor`] may serve many threads at once.
+
+mod error;
+mod prepared;
+
+pub use error::ReferenceError;
+
+use crate::ir::{FloatGraph, FloatTensor, Handle, Node};
+use crate::op::tensor::Values;
+use prepared::Prepared;
+
+/// Told every tensor that comes about, in the order of the nodes.
+pub type Observer<'o> = &'o mut dyn FnMut(Handle<FloatTensor>, &Values);
+
+/// Runs a graph once. Who runs it often makes an [`Executor`].
+///
+/// # Errors
+/// See [`ReferenceError`].
+pub fn run(graph: &FloatGraph, inputs: &[Values]) -> Result<Vec<Values>, ReferenceError> {
+    Executor::new(graph)?.run(inputs)
+}
+
+/// Runs a graph once and tells `observer` of its inputs and of every node's outputs.
+///
+/// # Errors
+/// See [`ReferenceError`].
+pub fn observe(
+    graph: &FloatGraph,
+    inputs: &[Values],
+    observer: Observer<'_>,
+) -> Result<Vec<Values>, ReferenceError> {
+    Executor::new(graph)?.observe(inputs, observer)
+}
+
+/// A graph made ready for many runs: weights packed, live ranges known.
+pub struct Executor<'g> {
+    graph: &'g FloatGraph,
+    /// One per node.
+    prepared: Vec<Prepared>,
+    /// Per node, the tensors that no later node reads and that are no outputs.
+    dead_after: Vec<Vec<Handle<FloatTensor>>>,
+}
+
+impl<'g> Executor<'g> {
+    /// Checks the nodes' types and packs constant weights.
+    ///
+    /// # Errors
+    /// Where a node's inputs do not fit its operator.
+    pub fn new(graph: &'g FloatGraph) -> Result<Self, ReferenceError> {
+        let prepared = graph
+            .nodes
+            .iter()
+            .map(|node| Prepared::new(graph, node))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            graph,
+            prepared,
+            dead_after: dead_after(graph),
+        })
+    }
+
+    /// One run: a value per graph input in, a value per graph output out, in the graph's order.
+    ///
+    /// # Errors
+    /// Where the inputs' number, shapes or element types are not the graph's, or a node cannot act on its values.
+    pub fn run(&self, inputs: &[Values]) -> Result<Vec<Values>, ReferenceError> {
+        self.observe(inputs, &mut |_, _| ())
+    }
+
+    /// One run that tells `observer` of the inputs and of every node's outputs. Tensors are freed behind their last
+    /// reader.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    pub fn observe(&self, inputs: &[Values], observer: Observer<'_>) -> Result<Vec<Values>, ReferenceError> {
+        self.check_inputs(inputs)?;
+        let mut tensors = Tensors {
+            graph: self.graph,
+            inputs,
+            computed: vec![None; self.graph.tensors.len()],
+        };
+        for (&input, values) in self.graph.inputs.iter().zip(inputs) {
+            observer(input, values);
+        }
+        for (i, node) in self.graph.nodes.iter().enumerate() {
+            let operands: Vec<&Values> = node
+                .inputs
+                .iter()
+                .map(|&input| tensors.get(node, input))
+                .collect::<Result<_, _>>()?;
+            let results = self.prepared[i]
+                .eval(node, &operands)
+                .map_err(|source| ReferenceError::Node {
+                    node: node.name.clone(),
+                    operator: node.op.name(),
+                    source,
+                })?;
+            for (&output, values) in node.outputs.iter().zip(results) {
+                let tensor = &self.graph.tensors[output];
+                let found = values.ty();
+                if found != tensor.ty {
+                    return Err(ReferenceError::OutputType {
+                        node: node.name.clone(),
+                        tensor: tensor.name.clone(),
+                        wanted: tensor.ty.clone(),
+                        found,
+                    });
+                }
+                observer(output, &values);
+                tensors.computed[output.index()] = Some(values);
+            }
+            for dead in &self.dead_after[i] {
+                tensors.computed[dead.index()] = None;
+            }
+        }
+        self.graph
+            .outputs
+            .iter()
+            .map(|&output| tensors.output(output))
+            .collect()
+    }
+
+    fn check_inputs(&self, inputs: &[Values]) -> Result<(), ReferenceError> {
+        if inputs.len() != self.graph.inputs.len() {
+            return Err(ReferenceError::InputCount {
+                wanted: self.graph.inputs.len(),
+                found: inputs.len(),
+            });
+        }
+        for (&input, values) in self.graph.inputs.iter().zip(inputs) {
+            let tensor = &self.graph.tensors[input];
+            if values.ty() != tensor.ty {
+                return Err(ReferenceError::InputType {
+                    name: tensor.name.clone(),
+                    wanted: tensor.ty.clone(),
+                    found: values.ty(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The values at hand during a run.
+struct Tensors<'r> {
+    graph: &'r FloatGraph,
+    inputs: &'r [Values],
+    /// What nodes gave and what is still read, by tensor.
+    computed: Vec<Option<Values>>,
+}
+
+impl Tensors<'_> {
+    fn find(&self, tensor: Handle<FloatTensor>) -> Option<&Values> {
+        let computed = self.computed[tensor.index()].as_ref();
+        computed
+            .or(self.graph.tensors[tensor].data.as_deref())
+            .or_else(|| {
+                let position = self.graph.inputs.iter().position(|&input| input == tensor);
+                position.map(|i| &self.inputs[i])
+            })
+    }
+
+    fn get(&self, node: &Node<FloatTensor>, tensor: Handle<FloatTensor>) -> Result<&Values, ReferenceError> {
+        self.find(tensor).ok_or_else(|| ReferenceError::Unset {
+            tensor: self.graph.tensors[tensor].name.clone(),
+            reader: format!("node `{}`", node.name),
+        })
+    }
+
+    fn output(&self, tensor: Handle<FloatTensor>) -> Result<Values, ReferenceError> {
+        self.find(tensor).cloned().ok_or_else(|| ReferenceError::Unset {
+            tensor: self.graph.tensors[tensor].name.clone(),
+            reader: "an output of the graph".into(),
+        })
+    }
+}
+
+/// Per node, what can be freed behind it: computed tensors that it is the last to read, or that nobody reads.
+fn dead_after(graph: &FloatGraph) -> Vec<Vec<Handle<FloatTensor>>> {
+    let mut dead_after = vec![Vec::new(); graph.nodes.len()];
+    let mut seen = vec![false; graph.tensors.len()];
+    for &output in &graph.outputs {
+        seen[output.index()] = true;
+    }
+    for (i, node) in graph.nodes.iter().enumerate().rev() {
+        for &tensor in node.inputs.iter().chain(&node.outputs) {
+            if !std::mem::replace(&mut seen[tensor.index()], true) {
+                dead_after[i].push(tensor);
+            }
+        }
+    }
+    dead_after
+}
