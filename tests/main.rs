@@ -3,6 +3,7 @@
 mod arith;
 mod boards;
 mod cli;
+mod data;
 mod firmware;
 mod format;
 mod import;

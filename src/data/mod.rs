@@ -1,1 +1,272 @@
-//! To come.
+//! Samples from files: `.npy` arrays and `.npz` archives, read one sample at a time.
+//!
+//! An array of the input's own shape is one sample; `[n, …shape]`, or `[n, …rest]` where the input's first axis is a
+//! batch of 1, is n samples; a missing batch axis of 1 is added. Elements are the input's own type, or integers for
+//! a float input, which become `(data − offset) · scale`.
+
+mod error;
+pub mod npy;
+mod npz;
+
+use std::path::{Path, PathBuf};
+
+pub use error::{DataError, DataProblem};
+use npy::Array;
+
+use crate::ir::{SampleError, Samples};
+use crate::op::tensor::{DType, Data, Shape, TensorType, Values};
+
+/// What a model wants at one of its inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// The ONNX name.
+    pub name: String,
+    /// Shape and element type in the ONNX model.
+    pub ty: TensorType,
+}
+
+/// A file, and the input it is for; the next one in the model's order where none is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The input's name.
+    pub input: Option<String>,
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl Source {
+    /// Reads `NAME=PATH` or `PATH`. A text that names an existing file is a path, whatever signs it holds.
+    pub fn parse(text: &str) -> Self {
+        match text.rsplit_once('=') {
+            Some((name, path)) if !Path::new(text).exists() => Self {
+                input: Some(name.to_owned()),
+                path: path.into(),
+            },
+            _ => Self {
+                input: None,
+                path: text.into(),
+            },
+        }
+    }
+}
+
+/// How integer data for a float input becomes reals: `(data − offset) · scale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerScale {
+    /// Real units of one step.
+    pub scale: f64,
+    /// The step that means zero.
+    pub offset: f64,
+}
+
+impl Default for IntegerScale {
+    fn default() -> Self {
+        Self {
+            scale: 1.0,
+            offset: 0.0,
+        }
+    }
+}
+
+/// Samples in files.
+#[derive(Debug)]
+pub struct Files {
+    /// One array per input, in the model's order.
+    arrays: Vec<(Input, Array)>,
+    /// Number of samples.
+    count: usize,
+    integers: IntegerScale,
+}
+
+/// Opens the files that hold samples for `inputs`.
+///
+/// # Errors
+/// Where a file is missing, is no array, or does not fit its input; where an input has no file, or two.
+pub fn open(inputs: &[Input], sources: &[Source], integers: IntegerScale) -> Result<Files, DataError> {
+    let listed = || {
+        let names: Vec<String> = inputs.iter().map(|input| format!("`{}`", input.name)).collect();
+        names.join(", ")
+    };
+    let mut slots: Vec<Option<Array>> = inputs.iter().map(|_| None).collect();
+    for (name, array) in open_all(sources)? {
+        let index = match name {
+            Some(name) => match inputs.iter().position(|input| input.name == name) {
+                Some(index) => index,
+                None => {
+                    return Err(DataProblem::NoSuchInput {
+                        name,
+                        inputs: listed(),
+                    }
+                    .of(array.name));
+                }
+            },
+            None => match slots.iter().position(Option::is_none) {
+                Some(index) => index,
+                None => return Err(DataProblem::TooMany { inputs: listed() }.of(array.name)),
+            },
+        };
+        if slots[index].is_some() {
+            let name = inputs[index].name.clone();
+            return Err(DataProblem::Twice { name }.of(array.name));
+        }
+        slots[index] = Some(array);
+    }
+    let mut arrays: Vec<(Input, Array)> = Vec::new();
+    let mut count = 0;
+    for (input, slot) in inputs.iter().zip(slots) {
+        let Some(array) = slot else {
+            let given: Vec<String> = sources
+                .iter()
+                .map(|source| source.path.display().to_string())
+                .collect();
+            let name = input.name.clone();
+            return Err(DataProblem::Missing { name }.of(given.join(", ")));
+        };
+        check_element(input, &array)?;
+        let found = count_samples(input, &array)?;
+        if let Some((_, first)) = arrays.first()
+            && found != count
+        {
+            let other = first.name.clone();
+            return Err(DataProblem::Count {
+                found,
+                wanted: count,
+                other,
+            }
+            .of(array.name));
+        }
+        count = found;
+        arrays.push((input.clone(), array));
+    }
+    Ok(Files {
+        arrays,
+        count,
+        integers,
+    })
+}
+
+/// Every array of every file, with the name of the input it is for.
+fn open_all(sources: &[Source]) -> Result<Vec<(Option<String>, Array)>, DataError> {
+    let mut arrays = Vec::new();
+    for source in sources {
+        let extension = source.path.extension().and_then(|extension| extension.to_str());
+        match extension.map(str::to_ascii_lowercase).as_deref() {
+            Some("npz") => arrays.extend(npz::open(&source.path, source.input.as_deref())?),
+            Some("npy") => arrays.push((source.input.clone(), Array::open(&source.path)?)),
+            _ => return Err(unknown_kind(&source.path)),
+        }
+    }
+    Ok(arrays)
+}
+
+/// A path that is neither kind: missing where nothing is there, else unknown.
+fn unknown_kind(path: &Path) -> DataError {
+    let problem = match path.metadata() {
+        Ok(_) => DataProblem::UnknownKind,
+        Err(error) => DataProblem::Unreadable(error),
+    };
+    problem.of(path.display().to_string())
+}
+
+/// Whether the array's elements can stand for the input's.
+fn check_element(input: &Input, array: &Array) -> Result<(), DataError> {
+    let wanted = input.ty.dtype;
+    let fits = match array.element.model_type() {
+        Some(found) => found == wanted || (wanted.is_float() && !found.is_float()),
+        None => wanted.is_float(),
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(DataProblem::ElementType {
+            found: array.element.name().into(),
+            wanted_by: input.name.clone(),
+            wanted: wanted.to_string(),
+        }
+        .of(&array.name))
+    }
+}
+
+/// How many samples of `input` the array holds.
+fn count_samples(input: &Input, array: &Array) -> Result<usize, DataError> {
+    let found = &array.shape;
+    let wanted = &input.ty.shape;
+    // What one sample may look like: the input's shape, with or without its batch of 1.
+    let mut samples: Vec<&[usize]> = vec![wanted];
+    if let [1, rest @ ..] = wanted.as_slice() {
+        samples.push(rest);
+    }
+    let is_one = samples.iter().any(|sample| sample == found);
+    let is_many = |(_, rest): &(&usize, &[usize])| samples.contains(rest);
+    let count = match found.split_first().filter(is_many) {
+        _ if is_one => 1,
+        Some((&n, _)) => n,
+        None => {
+            return Err(DataProblem::Shape {
+                found: found.clone(),
+                wanted_by: input.name.clone(),
+                wanted: input.ty.clone(),
+            }
+            .of(&array.name));
+        }
+    };
+    if count == 0 {
+        let found: Shape = found.clone();
+        return Err(DataProblem::Empty { found }.of(&array.name));
+    }
+    Ok(count)
+}
+
+impl Samples for Files {
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn get(&self, index: usize) -> Result<Vec<Values>, SampleError> {
+        self.arrays
+            .iter()
+            .map(|(input, array)| {
+                let elements = input.ty.len();
+                let data = array.read(index * elements, elements)?;
+                let data = convert(data, input.ty.dtype, self.integers);
+                match first_not_finite(&data) {
+                    Some((element, value)) => Err(DataProblem::NotFinite {
+                        sample: index,
+                        element,
+                        value,
+                    }
+                    .of(&array.name)
+                    .into()),
+                    None => Ok(Values::new(input.ty.shape.clone(), data)),
+                }
+            })
+            .collect()
+    }
+}
+
+/// The elements in the input's type; integers for a float input are scaled, in f64 with one rounding at the end.
+fn convert(data: Data, wanted: DType, integers: IntegerScale) -> Data {
+    if data.dtype().is_float() || !wanted.is_float() {
+        return data;
+    }
+    let steps = Values::new([data.len()], data).to_f64();
+    let reals = steps
+        .into_iter()
+        .map(|step| (step - integers.offset) * integers.scale);
+    if wanted == DType::F64 {
+        Data::F64(reals.collect())
+    } else {
+        Data::F32(reals.map(|real| real as f32).collect())
+    }
+}
+
+fn first_not_finite(data: &Data) -> Option<(usize, f64)> {
+    let not_finite = |(_, value): &(usize, f64)| !value.is_finite();
+    if let Data::F32(v) = data {
+        v.iter().map(|&x| f64::from(x)).enumerate().find(not_finite)
+    } else if let Data::F64(v) = data {
+        v.iter().copied().enumerate().find(not_finite)
+    } else {
+        None
+    }
+}
