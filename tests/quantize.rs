@@ -1,1 +1,3 @@
-//! To come.
+//! Quantization: the threshold solver against exact rational arithmetic, models taken as they stand, calibration.
+
+mod rescale;

@@ -1,1 +1,0 @@
-//! The threshold solver: the integers that mean what ONNX means.

@@ -1,0 +1,119 @@
+//! Exact reals of the form `mantissa · 2^exponent`, as far as rounding to int8 needs them.
+
+use super::factor::mantissa;
+
+/// `mantissa · 2^exponent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dyadic {
+    mantissa: i128,
+    exponent: i32,
+}
+
+impl Dyadic {
+    /// A finite f32; `None` of another.
+    pub fn new(value: f32) -> Option<Self> {
+        if value == 0.0 {
+            return Some(Self {
+                mantissa: 0,
+                exponent: 0,
+            });
+        }
+        let (mantissa, exponent) = mantissa(value.abs())?;
+        Some(Self {
+            mantissa: if value < 0.0 { -mantissa } else { mantissa },
+            exponent,
+        })
+    }
+
+    /// `steps · scale`, for `|steps| < 2^32`.
+    pub fn steps(steps: i32, scale: f32) -> Option<Self> {
+        let scale = Self::new(scale)?;
+        Some(Self {
+            mantissa: scale.mantissa * i128::from(steps),
+            exponent: scale.exponent,
+        })
+    }
+
+    /// Whether it is zero.
+    pub fn is_zero(self) -> bool {
+        self.mantissa == 0
+    }
+
+    /// −1, 0 or 1.
+    pub fn signum(self) -> i32 {
+        self.mantissa.signum() as i32
+    }
+
+    /// The product; the mantissas' bits add up to at most 100.
+    pub fn times(self, other: Self) -> Self {
+        Self {
+            mantissa: self.mantissa * other.mantissa,
+            exponent: self.exponent + other.exponent,
+        }
+    }
+
+    /// The sum of two numbers of at most 33 mantissa bits each. Where their exponents lie more than 68 apart, the
+    /// lesser one is replaced by its sign that far down: too small to matter in [`Dyadic::divided`] but for a tie,
+    /// which it breaks as it would have.
+    pub fn plus(self, other: Self) -> Self {
+        const APART: i32 = 68;
+        if self.is_zero() || other.is_zero() {
+            return if self.is_zero() { other } else { self };
+        }
+        let (high, low) = if self.exponent >= other.exponent {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        let apart = high.exponent - low.exponent;
+        let low_mantissa = if apart > APART {
+            low.mantissa.signum()
+        } else {
+            low.mantissa
+        };
+        let apart = apart.min(APART);
+        Self {
+            mantissa: (high.mantissa << apart) + low_mantissa,
+            exponent: high.exponent - apart,
+        }
+    }
+
+    /// The negative.
+    pub fn negated(self) -> Self {
+        Self {
+            mantissa: -self.mantissa,
+            ..self
+        }
+    }
+
+    /// `self / divisor` to the nearest integer, ties to even, saturated to ±2^16; the divisor is not zero and has at
+    /// most 60 mantissa bits.
+    pub fn divided(self, divisor: Self) -> i32 {
+        const FAR: i32 = 1 << 16;
+        if self.is_zero() || divisor.is_zero() {
+            return 0;
+        }
+        let negative = (self.mantissa < 0) != (divisor.mantissa < 0);
+        let (mut above, mut below) = (self.mantissa.unsigned_abs(), divisor.mantissa.unsigned_abs());
+        let twos = above.trailing_zeros();
+        above >>= twos;
+        let shift = self.exponent + twos as i32 - divisor.exponent;
+        let log2 = above.ilog2() as i32 - below.ilog2() as i32 + shift;
+        let magnitude = if log2 > 17 {
+            FAR
+        } else if log2 < -3 {
+            0
+        } else {
+            // The quotient is between 2^−4 and 2^18 and `above` below 2^102, so both sides stay below 2^122.
+            if shift >= 0 {
+                above <<= shift;
+            } else {
+                below <<= -shift;
+            }
+            let (quotient, rest) = (above / below, above % below);
+            let up = 2 * rest > below || (2 * rest == below && quotient & 1 == 1);
+            (quotient as i32 + i32::from(up)).min(FAR)
+        };
+        if negative { -magnitude } else { magnitude }
+    }
+}
