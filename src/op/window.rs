@@ -70,9 +70,12 @@ impl Window {
         let (pad, dilation) = (self.pads[axis], self.dilations[axis]);
         let start = output * self.strides[axis];
         // Tap k lies at start + k·dilation − pad.
-        let first = pad.saturating_sub(start).div_ceil(dilation);
+        let first = pad
+            .saturating_sub(start)
+            .div_ceil(dilation)
+            .min(self.kernel[axis]);
         let end = (extent + pad).saturating_sub(start).div_ceil(dilation);
-        first.min(self.kernel[axis])..end.clamp(first, self.kernel[axis].max(first))
+        first..end.min(self.kernel[axis]).max(first)
     }
 
     /// The row or column of the input under tap `tap` of window `output`, which must be one of [`Window::taps`].
