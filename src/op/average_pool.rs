@@ -3,13 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 use super::element::Real;
-use super::quant::{QuantTensor, Range};
+use super::lower::{KernelCall, Operand, Proof};
+use super::movement;
+use super::quant::{QuantParams, QuantTensor, Range};
+use super::rescale::{self, Codes, Factor, Reach};
 use super::tensor::{DType, Data, TensorType, Values};
+use super::window::{extents_fit, is_one_image};
 use super::{
     Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect,
     window::{pooled, unravel},
 };
 use crate::target::Target;
+use std::collections::BTreeSet;
+use tinsmith_runtime::kernels::Layer;
+use tinsmith_runtime::{FixedScale, Rounding};
 
 /// The mean of each window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,7 +34,28 @@ pub struct AveragePool {
 
 impl Operator for AveragePool {
     const ONNX: &'static [&'static str] = &["AveragePool", "GlobalAveragePool"];
-    const CONSTRAINTS: &'static [Constraint<Self>] = &[];
+    const CONSTRAINTS: &'static [Constraint<Self>] = &[
+        Constraint {
+            text: "the batch is 1",
+            holds: |_, inputs| is_one_image(inputs[0]),
+        },
+        Constraint {
+            text: "rows, columns and channels are at most 65535 each",
+            holds: |_, inputs| inputs.iter().all(|input| extents_fit(input)),
+        },
+        Constraint {
+            text: "kernel, strides, dilations and padding are at most 65535 each",
+            holds: |op, _| op.window.fits_record(),
+        },
+        Constraint {
+            text: "a kernel has at most 4194304 taps",
+            holds: |op, _| op.window.kernel[0].saturating_mul(op.window.kernel[1]) <= MAX_TAPS,
+        },
+        Constraint {
+            text: "padding either counts, as far as `pads` says, or does not; `ceil_mode` adds none to padding that counts",
+            holds: |op, _| !op.pads_count() || op.ceil_pads == [0, 0],
+        },
+    ];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         expect::count(inputs, 1..=1)?;
@@ -46,20 +74,35 @@ impl Operator for AveragePool {
     }
 
     fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
+        OutputParams::SameAsInput(0)
     }
 
     fn output_range(&self, observed: Range) -> Range {
-        observed
+        observed.clamped(self.clamp)
     }
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        let (x, y) = (&inputs[0].ty.shape, &outputs[0].ty.shape);
+        let along = |axis: usize| {
+            let counted = (0..y[axis + 1]).map(|output| self.counted(axis, output, x[axis + 1]));
+            counted.collect::<BTreeSet<usize>>()
+        };
+        let (rows, columns) = (along(0), along(1));
+        let counts = rows
+            .iter()
+            .flat_map(|rows| columns.iter().map(move |columns| rows * columns));
+        let mean = Mean {
+            window: self.window.record([x[1], x[2]], [y[1], y[2]])?,
+            channels: movement::fitting(x[3])?,
+            count_include_pad: self.pads_count(),
+            clamp: self.clamp,
+        };
+        mean.lower(counts.collect(), inputs[0], outputs[0])
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
@@ -67,7 +110,109 @@ impl Operator for AveragePool {
     }
 }
 
+/// What the record's `2^22` taps of 255 steps each need: sums below 2^30.
+pub(super) const MAX_TAPS: usize = 1 << 22;
+
+/// A mean over windows, as the runtime computes it.
+pub(super) struct Mean {
+    pub(super) window: tinsmith_runtime::format::Window,
+    pub(super) channels: u16,
+    pub(super) count_include_pad: bool,
+    pub(super) clamp: Clamp,
+}
+
+impl Mean {
+    /// The call for windows of these sizes: an exact division where input and output have one scale, else a rescale
+    /// per size.
+    pub(super) fn lower(
+        &self,
+        counts: BTreeSet<usize>,
+        x: &QuantTensor,
+        y: &QuantTensor,
+    ) -> Result<Lowered, LowerError> {
+        let from = rescale::activation(Some(x), "input")?;
+        let to = rescale::activation(Some(y), "output")?;
+        if counts.contains(&0) {
+            return Err(
+                OpError::new("a window lies wholly in the padding, so that its mean is 0 / 0")
+                    .with_help("give the pool less padding than its kernel has taps")
+                    .into(),
+            );
+        }
+        let codes = Codes::new(to, self.clamp);
+        let divide = from.scale == to.scale;
+        let mut proof = Proof::default();
+        let constants = if divide {
+            Vec::new()
+        } else {
+            self.scales(&counts, from, to.scale, codes, &mut proof)?
+        };
+        let record = tinsmith_runtime::format::AveragePool {
+            window: self.window,
+            channels: self.channels,
+            ifm_zero_point: movement::fitting(from.zero_point)?,
+            ofm_zero_point: movement::fitting(to.zero_point)?,
+            min: codes.min,
+            max: codes.max,
+            divide: divide.into(),
+            count_include_pad: self.count_include_pad.into(),
+            ..Default::default()
+        };
+        let source = Operand::Input {
+            index: 0,
+            byte_offset: 0,
+        };
+        let call = KernelCall::new(Layer::AveragePool(record), vec![source], constants);
+        Ok(Lowered::one(call, proof))
+    }
+
+    /// The rescales by window size: `multiplier: i32[n]`, then `shift: u8[n]`.
+    fn scales(
+        &self,
+        counts: &BTreeSet<usize>,
+        from: QuantParams,
+        scale: f32,
+        codes: Codes,
+        proof: &mut Proof,
+    ) -> Result<Vec<u8>, OpError> {
+        let taps = usize::from(self.window.kernel_h) * usize::from(self.window.kernel_w);
+        let unused = FixedScale {
+            multiplier: 0,
+            right_shift: FixedScale::MIN_SHIFT,
+            rounding: Rounding::Up,
+        };
+        let mut scales = vec![unused; taps];
+        for &count in counts {
+            let factor = Factor::new(&[from.scale], &[scale], movement::fitting(count)?)
+                .ok_or_else(|| OpError::new("a scale is not positive and finite"))?;
+            if rescale::left_shift(&[factor]) != Some(0) {
+                return Err(OpError::new(format!(
+                    "a window of {count} has a step of {:e} output steps; below 1/4 is possible",
+                    factor.to_f64()
+                ))
+                .with_help("give the pool's input and output the same scale"));
+            }
+            let steps = count as i64;
+            let (below, above) = (
+                -128 - i64::from(from.zero_point),
+                127 - i64::from(from.zero_point),
+            );
+            let solved = rescale::solve(factor, Reach::Range(steps * below, steps * above), 0, codes);
+            proof.record(count, factor.to_f64(), solved.fit, solved.scale.rounding);
+            scales[count - 1] = solved.scale; // counts are 1..=taps
+        }
+        let stored = || scales.iter().map(|scale| scale.to_stored());
+        let multipliers = stored().flat_map(|(multiplier, _)| multiplier.to_le_bytes());
+        Ok(multipliers.chain(stored().map(|(_, shift)| shift)).collect())
+    }
+}
+
 impl AveragePool {
+    /// Whether there is padding that counts.
+    fn pads_count(&self) -> bool {
+        self.count_include_pad && self.window.pads != [0, 0, self.ceil_pads[0], self.ceil_pads[1]]
+    }
+
     /// Rows (axis 0) or columns (axis 1) that count in the size of window `output` over `extent` of them.
     pub(crate) fn counted(&self, axis: usize, output: usize, extent: usize) -> usize {
         let window = &self.window;

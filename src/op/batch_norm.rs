@@ -57,11 +57,13 @@ impl Operator for BatchNormalization {
 
     fn lower(
         &self,
-        target: &Target,
-        inputs: &[&QuantTensor],
-        outputs: &[&QuantTensor],
+        _target: &Target,
+        _inputs: &[&QuantTensor],
+        _outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        Err(OpError::new("a batch normalization of its own has no integer kernel")
+            .with_help("it folds into the convolution or dense layer before it, where nothing else reads that one")
+            .into())
     }
 
     fn macs(&self, inputs: &[&TensorType]) -> u64 {

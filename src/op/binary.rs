@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::element::Element;
+use super::pairwise::{Sides, one_value};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values, broadcast_indices, broadcast_shape};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
@@ -64,16 +65,31 @@ impl Operator for Binary {
     }
 
     fn output_range(&self, observed: Range) -> Range {
-        observed
+        observed.clamped(self.clamp)
     }
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        let (a, b, y) = (inputs[0], inputs[1], outputs[0]);
+        for (constant, other, constant_first) in [(b, a, false), (a, b, true)] {
+            if let (Some(value), None) = (one_value(constant), &other.data) {
+                if other.ty.len() == y.ty.len() {
+                    return self.lower_constant(value, constant_first, other, y);
+                }
+            }
+        }
+        let sides = Sides::new(inputs, y)?;
+        match self.kind {
+            BinaryKind::Add | BinaryKind::Sub => self.lower_sum(&sides, y),
+            BinaryKind::Mul => self.lower_product(&sides, y),
+            BinaryKind::Div => Err(OpError::new("a division by a tensor has no exact integer kernel")
+                .with_help("divide by a scalar constant, or multiply by the reciprocal in the model")
+                .into()),
+        }
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {

@@ -38,11 +38,16 @@ impl Operator for Cast {
 
     fn lower(
         &self,
-        target: &Target,
-        inputs: &[&QuantTensor],
-        outputs: &[&QuantTensor],
+        _target: &Target,
+        _inputs: &[&QuantTensor],
+        _outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        Err(OpError::new(format!(
+            "a cast of computed values to {} has no integer kernel",
+            self.to
+        ))
+        .with_help("keep casts to constants and shapes, which are folded")
+        .into())
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {

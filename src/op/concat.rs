@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::lower::{Operand, View};
+use super::movement::{self, Move};
 use super::quant::{QuantTensor, Range};
+use super::tensor::row_major_strides;
 use super::tensor::{TensorType, Values};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
@@ -69,11 +72,35 @@ impl Operator for Concat {
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        let y = outputs[0];
+        let strides = row_major_strides(&y.ty.shape);
+        let mut calls = Vec::with_capacity(inputs.len());
+        let mut offsets = Vec::with_capacity(inputs.len());
+        let mut first = 0;
+        let mut joins = y.ty.shape[..self.axis].iter().all(|&extent| extent == 1);
+        for (index, x) in inputs.iter().enumerate() {
+            let moved = Move {
+                to_strides: strides.clone(),
+                to_offset: first * strides[self.axis],
+                ..Move::all(&x.ty.shape)
+            };
+            let table = movement::table_between(x, y)?;
+            joins &= table.is_none() && x.data.is_none();
+            offsets.push(moved.to_offset);
+            calls.push(moved.call(Operand::of_input(index, x), table)?);
+            first += x.ty.shape[self.axis];
+        }
+        Ok(Lowered {
+            calls,
+            view: joins.then_some(View::JoinsInputs {
+                byte_offsets: offsets,
+            }),
+            ..Lowered::default()
+        })
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {

@@ -3,12 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::element::Element;
+use super::lower::{KernelCall, Operand};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values};
+use super::window::{extents_fit, is_one_image};
 use super::{
     Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, convolve, expect, gemm,
 };
+use super::{movement, rescale};
 use crate::target::Target;
+use tinsmith_runtime::format::DepthwiseConv2d;
+use tinsmith_runtime::kernels::Layer;
 
 /// `y[n,h,w,o] = clamp(b[o] + Σ x[n, h·s+ky·d−p, …, i]·weights[o,ky,kx,i])`.
 ///
@@ -26,7 +31,20 @@ pub struct Conv2d {
 
 impl Operator for Conv2d {
     const ONNX: &'static [&'static str] = &["Conv"];
-    const CONSTRAINTS: &'static [Constraint<Self>] = &[];
+    const CONSTRAINTS: &'static [Constraint<Self>] = &[
+        Constraint {
+            text: "the batch is 1",
+            holds: |_, inputs| is_one_image(inputs[0]),
+        },
+        Constraint {
+            text: "rows, columns and channels are at most 65535 each",
+            holds: |_, inputs| inputs.iter().all(|input| extents_fit(input)),
+        },
+        Constraint {
+            text: "kernel, strides, dilations and padding are at most 65535 each",
+            holds: |op, _| op.window.fits_record(),
+        },
+    ];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         expect::count(inputs, 2..=3)?;
@@ -73,16 +91,55 @@ impl Operator for Conv2d {
     }
 
     fn output_range(&self, observed: Range) -> Range {
-        observed
+        observed.clamped(self.clamp)
     }
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        let layer = rescale::weighted(inputs, outputs[0], self.clamp)?;
+        let (x, y) = (&inputs[0].ty.shape, &outputs[0].ty.shape);
+        let record = tinsmith_runtime::format::Conv2d {
+            window: self.window.record([x[1], x[2]], [y[1], y[2]])?,
+            in_c: movement::fitting(x[3])?,
+            out_c: movement::fitting(y[3])?,
+            groups: movement::fitting(self.groups)?,
+            ifm_zero_point: layer.input_zero_point,
+            ofm_zero_point: movement::fitting(layer.codes.zero_point)?,
+            min: layer.codes.min,
+            max: layer.codes.max,
+            left_shift: layer.left_shift,
+            packing: 0, // plain: row-major
+            ..Default::default()
+        };
+        let mut constants = layer.head;
+        // One group is a plain convolution, even over one channel.
+        let layer_record = if self.groups == x[3] && self.groups > 1 {
+            let taps = layer.rows[0].len();
+            let by_tap = (0..taps).flat_map(|tap| layer.rows.iter().map(move |row| row[tap] as u8));
+            constants.extend(by_tap);
+            Layer::DepthwiseConv2d(DepthwiseConv2d(record))
+        } else {
+            constants.extend(
+                layer
+                    .rows
+                    .iter()
+                    .flat_map(|row| row.iter().map(|&weight| weight as u8)),
+            );
+            Layer::Conv2d(record)
+        };
+        let source = Operand::Input {
+            index: 0,
+            byte_offset: 0,
+        };
+        let call = KernelCall {
+            padding_bytes: layer.padding_bytes,
+            ..KernelCall::new(layer_record, vec![source], constants)
+        };
+        Ok(Lowered::one(call, layer.proof))
     }
 
     fn macs(&self, inputs: &[&TensorType]) -> u64 {

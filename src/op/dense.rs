@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::element::Element;
+use super::lower::{KernelCall, Operand};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, gemm};
+use super::{movement, rescale};
 use crate::target::Target;
+use tinsmith_runtime::kernels::Layer;
 
 /// `y[…, o] = clamp(b[o] + Σ x[…, i]·weights[o, i])`.
 ///
@@ -54,16 +57,44 @@ impl Operator for Dense {
     }
 
     fn output_range(&self, observed: Range) -> Range {
-        observed
+        observed.clamped(self.clamp)
     }
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        let layer = rescale::weighted(inputs, outputs[0], self.clamp)?;
+        let (in_features, out_features) = (layer.rows[0].len(), layer.rows.len());
+        let record = tinsmith_runtime::format::Dense {
+            rows: movement::fitting(outputs[0].ty.len() / out_features)?,
+            in_features: movement::fitting(in_features)?,
+            out_features: movement::fitting(out_features)?,
+            ofm_zero_point: movement::fitting(layer.codes.zero_point)?,
+            min: layer.codes.min,
+            max: layer.codes.max,
+            left_shift: layer.left_shift,
+            packing: 0, // plain: row-major
+            ..Default::default()
+        };
+        let mut constants = layer.head;
+        constants.extend(
+            layer
+                .rows
+                .iter()
+                .flat_map(|row| row.iter().map(|&weight| weight as u8)),
+        );
+        let source = Operand::Input {
+            index: 0,
+            byte_offset: 0,
+        };
+        let call = KernelCall {
+            padding_bytes: layer.padding_bytes,
+            ..KernelCall::new(Layer::Dense(record), vec![source], constants)
+        };
+        Ok(Lowered::one(call, layer.proof))
     }
 
     fn macs(&self, inputs: &[&TensorType]) -> u64 {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::lower::{Operand, View};
+use super::movement::{self, Move};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, TensorType, Values, picked_indices};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
@@ -62,7 +64,7 @@ impl Operator for Gather {
     }
 
     fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
+        OutputParams::SameAsInput(0)
     }
 
     fn output_range(&self, observed: Range) -> Range {
@@ -71,14 +73,101 @@ impl Operator for Gather {
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        let (x, y, axis) = (inputs[0], outputs[0], self.axis);
+        let indices = inputs
+            .get(1)
+            .and_then(|indices| indices.data.as_deref())
+            .and_then(Values::to_i64);
+        let indices = indices.ok_or_else(|| {
+            OpError::new("the indices are not constant").with_help("make them part of the model")
+        })?;
+        let extent = x.ty.shape[axis] as i64;
+        let rows: Vec<i64> = indices
+            .iter()
+            .map(|&row| if row < 0 { row + extent } else { row })
+            .collect();
+        if let Some(outside) = rows.iter().position(|row| !(0..extent).contains(row)) {
+            let index = indices[outside];
+            return Err(OpError::new(format!("index {index} is outside an axis of {extent}")).into());
+        }
+        let runs = runs(&rows);
+        if runs.len() > MAX_RUNS {
+            return Err(OpError::new(format!(
+                "the indices form {} evenly spaced runs; at most {MAX_RUNS} are possible",
+                runs.len()
+            ))
+            .into());
+        }
+        let table = movement::table_between(x, y)?;
+        let outer: usize = x.ty.shape[..axis].iter().product();
+        let inner: usize = x.ty.shape[axis + 1..].iter().product();
+        let mut calls = Vec::with_capacity(runs.len());
+        let mut view = None;
+        let mut first = 0;
+        for run in &runs {
+            let moved = Move {
+                dims: vec![outer, run.len, inner],
+                from_strides: vec![extent * inner as i64, run.step * inner as i64, 1],
+                from_offset: run.start as usize * inner, // 0..extent, checked above
+                to_strides: vec![rows.len() * inner, inner, 1],
+                to_offset: first * inner,
+            };
+            if runs.len() == 1 && table.is_none() && moved.is_one_run() {
+                view = Some(View::OfInput {
+                    byte_offset: moved.from_offset,
+                });
+            }
+            let source = Operand::Input {
+                index: 0,
+                byte_offset: 0,
+            };
+            calls.push(moved.call(source, table.clone())?);
+            first += run.len;
+        }
+        Ok(Lowered {
+            calls,
+            view,
+            ..Lowered::default()
+        })
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
         0
     }
+}
+
+/// The most copies a gather may turn into.
+const MAX_RUNS: usize = 64;
+
+/// Indices `start, start + step, …`.
+struct Run {
+    start: i64,
+    step: i64,
+    len: usize,
+}
+
+/// The indices as evenly spaced runs, each as long as it gets.
+fn runs(rows: &[i64]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for &row in rows {
+        if let Some(run) = runs.last_mut() {
+            if run.len == 1 {
+                run.step = row - run.start;
+            }
+            if run.start + run.step * run.len as i64 == row {
+                run.len += 1;
+                continue;
+            }
+        }
+        runs.push(Run {
+            start: row,
+            step: 1,
+            len: 1,
+        });
+    }
+    runs
 }

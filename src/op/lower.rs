@@ -41,6 +41,34 @@ pub struct KernelCall {
     pub in_place: Vec<usize>,
 }
 
+impl Operand {
+    /// All of a node's input of this index, from the constants section where it is a constant.
+    pub(super) fn of_input(index: usize, tensor: &QuantTensor) -> Self {
+        match tensor.data.as_deref().and_then(|values| values.as_i8()) {
+            Some(codes) => Self::Constant(codes.iter().map(|&code| code as u8).collect()),
+            None => Self::Input {
+                index,
+                byte_offset: 0,
+            },
+        }
+    }
+}
+
+impl KernelCall {
+    /// A call that writes its node's output from the first byte on, keeps no state and works apart from its sources.
+    pub(super) fn new(layer: Layer, sources: Vec<Operand>, constants: Vec<u8>) -> Self {
+        Self {
+            layer,
+            sources,
+            ofm_byte_offset: 0,
+            constants,
+            padding_bytes: 0,
+            state_bytes: 0,
+            in_place: Vec::new(),
+        }
+    }
+}
+
 /// How an output can be had without a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {
@@ -97,6 +125,17 @@ pub struct Lowered {
     pub view: Option<View>,
     /// The proof of exactness.
     pub proof: Proof,
+}
+
+impl Lowered {
+    /// One call and its proof.
+    pub(super) fn one(call: KernelCall, proof: Proof) -> Self {
+        Self {
+            calls: vec![call],
+            view: None,
+            proof,
+        }
+    }
 }
 
 /// Why an operator has no integer kernel here: one or more unmet limits.

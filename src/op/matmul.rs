@@ -54,11 +54,15 @@ impl Operator for MatMul {
 
     fn lower(
         &self,
-        target: &Target,
-        inputs: &[&QuantTensor],
-        outputs: &[&QuantTensor],
+        _target: &Target,
+        _inputs: &[&QuantTensor],
+        _outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        Err(
+            OpError::new("a product of two computed tensors has no integer kernel")
+                .with_help("products with a constant of rank 2 on the right become dense layers")
+                .into(),
+        )
     }
 
     fn macs(&self, inputs: &[&TensorType]) -> u64 {

@@ -3,13 +3,18 @@
 use serde::{Deserialize, Serialize};
 
 use super::element::Element;
+use super::lower::{KernelCall, Operand};
+use super::movement;
 use super::quant::{QuantTensor, Range};
+use super::rescale::{self, Codes};
 use super::tensor::{Data, TensorType, Values};
+use super::window::{extents_fit, is_one_image};
 use super::{
     Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect,
     window::{pooled, unravel},
 };
 use crate::target::Target;
+use tinsmith_runtime::kernels::Layer;
 
 /// The largest of each window; padding does not take part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,7 +27,20 @@ pub struct MaxPool {
 
 impl Operator for MaxPool {
     const ONNX: &'static [&'static str] = &["MaxPool"];
-    const CONSTRAINTS: &'static [Constraint<Self>] = &[];
+    const CONSTRAINTS: &'static [Constraint<Self>] = &[
+        Constraint {
+            text: "the batch is 1",
+            holds: |_, inputs| is_one_image(inputs[0]),
+        },
+        Constraint {
+            text: "rows, columns and channels are at most 65535 each",
+            holds: |_, inputs| inputs.iter().all(|input| extents_fit(input)),
+        },
+        Constraint {
+            text: "kernel, strides, dilations and padding are at most 65535 each",
+            holds: |op, _| op.window.fits_record(),
+        },
+    ];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         expect::count(inputs, 1..=1)?;
@@ -48,20 +66,45 @@ impl Operator for MaxPool {
     }
 
     fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
+        OutputParams::SameAsInput(0)
     }
 
     fn output_range(&self, observed: Range) -> Range {
-        observed
+        observed.clamped(self.clamp)
     }
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        let (x, y) = (&inputs[0].ty.shape, &outputs[0].ty.shape);
+        let from = rescale::activation(Some(inputs[0]), "input")?;
+        let to = rescale::activation(Some(outputs[0]), "output")?;
+        // Taking the largest commutes with anything monotone, so a change of parameters may follow.
+        let clamp = if from == to { self.clamp } else { Clamp::NONE };
+        let codes = Codes::new(from, clamp);
+        let record = tinsmith_runtime::format::MaxPool {
+            window: self.window.record([x[1], x[2]], [y[1], y[2]])?,
+            channels: movement::fitting(x[3])?,
+            min: codes.min,
+            max: codes.max,
+            ..Default::default()
+        };
+        let source = Operand::Input {
+            index: 0,
+            byte_offset: 0,
+        };
+        let mut calls = vec![KernelCall::new(Layer::MaxPool(record), vec![source], Vec::new())];
+        if from != to {
+            let table = rescale::requantize(from, to, self.clamp);
+            calls.push(movement::table_call(Operand::Output, table, outputs[0].ty.len())?);
+        }
+        Ok(Lowered {
+            calls,
+            ..Lowered::default()
+        })
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {

@@ -2,10 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Clamp;
+use super::lower::{KernelCall, Operand};
+use super::movement::{self, Move};
 use super::quant::{QuantTensor, Range};
+use super::rescale::{self, Codes};
 use super::tensor::{Data, TensorType, Values, picked_indices, row_major_strides, strided_indices};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, cast, expect};
 use crate::target::Target;
+use tinsmith_runtime::format::Fill;
+use tinsmith_runtime::kernels::Layer;
 
 /// What stands outside.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,7 +91,11 @@ impl Operator for Pad {
     }
 
     fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
+        match self.mode {
+            // Zero is in every range.
+            PadMode::Constant(value) if value != 0.0 => OutputParams::Observed,
+            PadMode::Constant(_) | PadMode::Edge | PadMode::Reflect => OutputParams::SameAsInput(0),
+        }
     }
 
     fn output_range(&self, observed: Range) -> Range {
@@ -94,15 +104,84 @@ impl Operator for Pad {
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        let (x, y) = (inputs[0], outputs[0]);
+        let table = movement::table_between(x, y)?;
+        let mut calls = Vec::new();
+        if let PadMode::Constant(value) = self.mode {
+            let params = rescale::activation(Some(y), "output")?;
+            let steps = Clamp {
+                min: Some(value),
+                max: None,
+            };
+            let record = Fill {
+                count: movement::fitting(y.ty.len())?,
+                value: Codes::new(params, steps).min,
+                ..Fill::default()
+            };
+            calls.push(KernelCall::new(Layer::Fill(record), Vec::new(), Vec::new()));
+        }
+        for part in self.parts(&x.ty.shape, &y.ty.shape) {
+            let source = Operand::Input {
+                index: 0,
+                byte_offset: 0,
+            };
+            calls.push(part.call(source, table.clone())?);
+        }
+        Ok(Lowered {
+            calls,
+            ..Lowered::default()
+        })
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
         0
+    }
+}
+
+impl Pad {
+    /// The copies that make up the output: the inside, and where the padding repeats or mirrors it, one part per
+    /// combination of before, inside and after along the padded axes.
+    fn parts(&self, from: &[usize], to: &[usize]) -> Vec<Move> {
+        let (from_strides, to_strides) = (row_major_strides(from), row_major_strides(to));
+        let mut parts = vec![Move {
+            from_offset: 0,
+            to_offset: 0,
+            dims: vec![],
+            from_strides: vec![],
+            to_strides,
+        }];
+        for (axis, &extent) in from.iter().enumerate() {
+            let (before, after) = (self.before[axis], self.after[axis]);
+            let last = extent.saturating_sub(1);
+            // First index read, step of it, first index written, indices.
+            let mut segments = vec![(0, 1, before, extent)];
+            match self.mode {
+                PadMode::Constant(_) => {}
+                PadMode::Edge => segments.extend([(0, 0, 0, before), (last, 0, before + extent, after)]),
+                PadMode::Reflect => segments.extend([
+                    (before, -1, 0, before),
+                    (last.saturating_sub(1), -1, before + extent, after),
+                ]),
+            }
+            segments.retain(|&(_, _, _, extent)| extent > 0);
+            parts = parts
+                .iter()
+                .flat_map(|part| segments.iter().map(move |segment| (part, segment)))
+                .map(|(part, &(read, step, written, extent))| {
+                    let mut part = part.clone();
+                    part.dims.push(extent);
+                    part.from_strides.push(from_strides[axis] as i64 * step);
+                    part.from_offset += from_strides[axis] * read;
+                    part.to_offset += part.to_strides[axis] * written;
+                    part
+                })
+                .collect();
+        }
+        parts
     }
 }
 

@@ -24,6 +24,16 @@ pub struct Range {
     pub max: f32,
 }
 
+impl Range {
+    /// What of it a clamp lets through.
+    pub fn clamped(self, clamp: super::Clamp) -> Self {
+        Self {
+            min: clamp.apply(self.min),
+            max: clamp.apply(self.max),
+        }
+    }
+}
+
 /// How a tensor's numbers stand for reals.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Quantization {

@@ -69,11 +69,15 @@ impl Operator for QuantizeLinear {
 
     fn lower(
         &self,
-        target: &Target,
-        inputs: &[&QuantTensor],
-        outputs: &[&QuantTensor],
+        _target: &Target,
+        _inputs: &[&QuantTensor],
+        _outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        Err(OpError::new(
+            "a quantize step stays between integer operators only where it is part of none of them",
+        )
+        .with_help("quantize the operators before and behind it as well")
+        .into())
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
@@ -113,11 +117,15 @@ impl Operator for DequantizeLinear {
 
     fn lower(
         &self,
-        target: &Target,
-        inputs: &[&QuantTensor],
-        outputs: &[&QuantTensor],
+        _target: &Target,
+        _inputs: &[&QuantTensor],
+        _outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        Err(OpError::new(
+            "a dequantize step stays between integer operators only where it is part of none of them",
+        )
+        .with_help("quantize the operators before and behind it as well")
+        .into())
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {

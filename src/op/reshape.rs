@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::movement::{self, Move};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{Shape, TensorType, Values};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
@@ -47,7 +48,7 @@ impl Operator for Reshape {
     }
 
     fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
+        OutputParams::SameAsInput(0)
     }
 
     fn output_range(&self, observed: Range) -> Range {
@@ -56,11 +57,11 @@ impl Operator for Reshape {
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        movement::lower_move(&Move::all(&inputs[0].ty.shape), inputs, outputs)
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::movement::{self, Move};
 use super::quant::{QuantTensor, Range};
-use super::tensor::{Shape, TensorType, Values, picked_indices};
+use super::tensor::{Shape, TensorType, Values, picked_indices, row_major_strides};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -59,7 +60,7 @@ impl Operator for Slice {
     }
 
     fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
+        OutputParams::SameAsInput(0)
     }
 
     fn output_range(&self, observed: Range) -> Range {
@@ -68,11 +69,25 @@ impl Operator for Slice {
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        let strides = row_major_strides(&inputs[0].ty.shape);
+        let moved = Move {
+            from_strides: strides
+                .iter()
+                .zip(&self.steps)
+                .map(|(&stride, &step)| stride as i64 * step)
+                .collect(),
+            from_offset: strides
+                .iter()
+                .zip(&self.starts)
+                .map(|(stride, start)| stride * start)
+                .sum(),
+            ..Move::all(&self.shape)
+        };
+        movement::lower_move(&moved, inputs, outputs)
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::element::Real;
-use super::quant::{QuantTensor, Range};
+use super::quant::{QuantParams, QuantTensor, Range};
 use super::tensor::{Data, TensorType, Values};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
@@ -42,11 +42,14 @@ impl Operator for Softmax {
     }
 
     fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
+        OutputParams::Fixed(QuantParams {
+            scale: 1.0 / 256.0,
+            zero_point: -128,
+        })
     }
 
-    fn output_range(&self, observed: Range) -> Range {
-        observed
+    fn output_range(&self, _observed: Range) -> Range {
+        Range { min: 0.0, max: 1.0 }
     }
 
     fn lower(

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::movement::{self, Move};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{TensorType, Values, row_major_strides, strided_indices};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
@@ -44,7 +45,7 @@ impl Operator for Transpose {
     }
 
     fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
+        OutputParams::SameAsInput(0)
     }
 
     fn output_range(&self, observed: Range) -> Range {
@@ -53,11 +54,16 @@ impl Operator for Transpose {
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        let strides = row_major_strides(&inputs[0].ty.shape);
+        let moved = Move {
+            from_strides: self.perm.iter().map(|&axis| strides[axis] as i64).collect(),
+            ..Move::all(&outputs[0].ty.shape)
+        };
+        movement::lower_move(&moved, inputs, outputs)
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {

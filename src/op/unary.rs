@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::element::{Element, Real};
-use super::quant::{QuantTensor, Range};
+use super::lower::{InexactChannel, Operand, Proof};
+use super::quant::{QuantParams, QuantTensor, Range};
 use super::tensor::{Data, TensorType, Values};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{movement, rescale};
 use crate::target::Target;
 
 /// Which function.
@@ -56,20 +58,58 @@ impl Operator for Unary {
     }
 
     fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
+        match self.kind {
+            UnaryKind::Clamp(_) => OutputParams::Observed,
+            UnaryKind::Sigmoid => OutputParams::Fixed(QuantParams {
+                scale: 1.0 / 256.0,
+                zero_point: -128,
+            }),
+            UnaryKind::Tanh => OutputParams::Fixed(QuantParams {
+                scale: 1.0 / 128.0,
+                zero_point: 0,
+            }),
+        }
     }
 
     fn output_range(&self, observed: Range) -> Range {
-        observed
+        match self.kind {
+            UnaryKind::Clamp(clamp) => observed.clamped(clamp),
+            UnaryKind::Sigmoid => Range { min: 0.0, max: 1.0 },
+            UnaryKind::Tanh => Range { min: -1.0, max: 1.0 },
+        }
     }
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        let (x, y) = (inputs[0], outputs[0]);
+        let (from, to) = (
+            rescale::activation(Some(x), "input")?,
+            rescale::activation(Some(y), "output")?,
+        );
+        let (table, unsure) = rescale::unary(self.kind, from, to);
+        let source = Operand::Input {
+            index: 0,
+            byte_offset: 0,
+        };
+        let proof = Proof {
+            // An entry that f64 cannot place is listed under its index.
+            inexact: unsure
+                .into_iter()
+                .map(|code| InexactChannel {
+                    channel: (i32::from(code) + 128) as usize,
+                    factor: f64::from(from.scale) / f64::from(to.scale),
+                })
+                .collect(),
+            ..Proof::default()
+        };
+        Ok(Lowered::one(
+            movement::table_call(source, table, x.ty.len())?,
+            proof,
+        ))
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {

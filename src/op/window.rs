@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::OpError;
+use super::movement::fitting;
 use super::tensor::TensorType;
 
 /// A window over rows and columns of a channels-last tensor.
@@ -82,6 +83,55 @@ impl Window {
     pub fn position(&self, axis: usize, output: usize, tap: usize) -> usize {
         output * self.strides[axis] + tap * self.dilations[axis] - self.pads[axis]
     }
+}
+
+impl Window {
+    /// The runtime's record of it, over `input` and `output` rows and columns.
+    ///
+    /// # Errors
+    /// Where a number is beyond 65535.
+    pub(super) fn record(
+        &self,
+        input: [usize; 2],
+        output: [usize; 2],
+    ) -> Result<tinsmith_runtime::format::Window, OpError> {
+        Ok(tinsmith_runtime::format::Window {
+            in_h: fitting(input[0])?,
+            in_w: fitting(input[1])?,
+            out_h: fitting(output[0])?,
+            out_w: fitting(output[1])?,
+            kernel_h: fitting(self.kernel[0])?,
+            kernel_w: fitting(self.kernel[1])?,
+            pad_top: fitting(self.pads[0])?,
+            pad_left: fitting(self.pads[1])?,
+            stride_h: fitting(self.strides[0])?,
+            stride_w: fitting(self.strides[1])?,
+            dilation_h: fitting(self.dilations[0])?,
+            dilation_w: fitting(self.dilations[1])?,
+        })
+    }
+
+    /// Whether every number of it fits the record.
+    pub(super) fn fits_record(&self) -> bool {
+        let mut numbers = [self.kernel, self.strides, self.dilations]
+            .into_iter()
+            .flatten()
+            .chain(self.pads);
+        numbers.all(|number| number <= MAX_EXTENT)
+    }
+}
+
+/// The greatest extent of a record over rows, columns and channels.
+pub(super) const MAX_EXTENT: usize = u16::MAX as usize;
+
+/// Whether the extents of a channels-last tensor fit a record.
+pub(super) fn extents_fit(ty: &TensorType) -> bool {
+    ty.shape.iter().all(|&extent| extent <= MAX_EXTENT)
+}
+
+/// Whether a channels-last tensor holds one image.
+pub(super) fn is_one_image(ty: &TensorType) -> bool {
+    ty.shape.first() == Some(&1)
 }
 
 /// The output of a pool over `x [n, h, w, c]`.

@@ -30,6 +30,7 @@ pub use pair::{PairScale, Side, pair};
 pub use solve::{Codes, Fit, Reach, Solved, left_shift, solve};
 pub use table::{binary_constant, requantize, tabulate, unary};
 pub use weighted::{Weighted, weighted};
+pub(crate) use weighted::{activation, shift_that_fits};
 
 use super::lower::{InexactChannel, Proof};
 use tinsmith_runtime::Rounding;

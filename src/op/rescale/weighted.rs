@@ -76,7 +76,12 @@ pub fn weighted<'a>(
     if !problems.is_empty() {
         return Err(LowerError(problems));
     }
-    let left_shift = shift_that_fits(&factors, &sums)?;
+    let widest = sums
+        .iter()
+        .map(|sum| sum.max.abs().max(sum.min.abs()))
+        .max()
+        .unwrap_or(0);
+    let left_shift = shift_that_fits(&factors, widest)?;
     let solved: Vec<Solved> = sums
         .par_iter()
         .zip(&factors)
@@ -114,8 +119,8 @@ fn head(sums: &[Accumulator], solved: &[Solved]) -> (Vec<u8>, usize) {
     (head, padding)
 }
 
-/// The left shift that the largest factor needs, with the proof that every accumulator fits it.
-fn shift_that_fits(factors: &[Factor], sums: &[Accumulator]) -> Result<u8, OpError> {
+/// The left shift that the largest factor needs, with the proof that accumulators up to `widest` fit it.
+pub(crate) fn shift_that_fits(factors: &[Factor], widest: i64) -> Result<u8, OpError> {
     let largest = factors.iter().map(|factor| factor.to_f64()).fold(0.0, f64::max);
     let help = "choose a larger output scale: most of this layer's results saturate";
     let shift = left_shift(factors).ok_or_else(|| {
@@ -124,11 +129,6 @@ fn shift_that_fits(factors: &[Factor], sums: &[Accumulator]) -> Result<u8, OpErr
         ))
         .with_help(help)
     })?;
-    let widest = sums
-        .iter()
-        .map(|sum| sum.max.abs().max(sum.min.abs()))
-        .max()
-        .unwrap_or(0);
     if widest << shift > i64::from(i32::MAX) {
         return Err(OpError::new(format!(
             "sums of up to {widest} with {largest:e} output steps each do not fit a 32-bit accumulator"

@@ -1,0 +1,178 @@
+//! Moving int8 elements: what transposes, concatenations, slices, pads and gathers lower to.
+
+use tinsmith_runtime::format::{StridedCopy, Table};
+use tinsmith_runtime::kernels::Layer;
+
+use super::lower::{KernelCall, LowerError, Lowered, Operand, View};
+use super::quant::QuantTensor;
+use super::rescale;
+use super::tensor::row_major_strides;
+use super::{Clamp, OpError};
+
+/// Dimensions of the runtime's strided copy.
+const MAX_DIMS: usize = 5;
+
+/// `to[to_offset + Σ dᵢ·to_stridesᵢ] = from[from_offset + Σ dᵢ·from_stridesᵢ]`, in elements of one byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Move {
+    /// Elements per dimension, outermost first.
+    pub(super) dims: Vec<usize>,
+    /// Elements from one index to the next in the source.
+    pub(super) from_strides: Vec<i64>,
+    /// First element read.
+    pub(super) from_offset: usize,
+    /// Elements from one index to the next in the output.
+    pub(super) to_strides: Vec<usize>,
+    /// First element written.
+    pub(super) to_offset: usize,
+}
+
+impl Move {
+    /// All of a row-major tensor into another of the same shape, from their first bytes on.
+    pub(super) fn all(shape: &[usize]) -> Self {
+        let strides = row_major_strides(shape);
+        Self {
+            dims: shape.to_vec(),
+            from_strides: strides.iter().map(|&stride| stride as i64).collect(),
+            from_offset: 0,
+            to_strides: strides,
+            to_offset: 0,
+        }
+    }
+
+    /// The same move over as few dimensions as it takes: extents of one fall away, neighbours that run on are one.
+    fn collapsed(&self) -> Self {
+        let mut out = Self {
+            dims: Vec::new(),
+            from_strides: Vec::new(),
+            to_strides: Vec::new(),
+            ..*self
+        };
+        for i in 0..self.dims.len() {
+            let (extent, from, to) = (self.dims[i], self.from_strides[i], self.to_strides[i]);
+            if extent == 1 {
+                continue;
+            }
+            let runs_on = out.dims.last().is_some()
+                && out.from_strides.last() == Some(&(from * extent as i64))
+                && out.to_strides.last() == Some(&(to * extent));
+            if runs_on {
+                let last = out.dims.len() - 1;
+                out.dims[last] *= extent;
+                out.from_strides[last] = from;
+                out.to_strides[last] = to;
+            } else {
+                out.dims.push(extent);
+                out.from_strides.push(from);
+                out.to_strides.push(to);
+            }
+        }
+        if out.dims.is_empty() {
+            out.dims.push(1);
+            out.from_strides.push(1);
+            out.to_strides.push(1);
+        }
+        out
+    }
+
+    /// Whether it reads one run of bytes in order and writes one in order.
+    pub(super) fn is_one_run(&self) -> bool {
+        let collapsed = self.collapsed();
+        collapsed.dims.len() == 1 && collapsed.from_strides == [1] && collapsed.to_strides == [1]
+    }
+
+    /// The kernel call that does it, through `table` where one is given.
+    ///
+    /// # Errors
+    /// Where more dimensions are left than the runtime's copy has, or an extent does not fit its record.
+    pub(super) fn call(&self, source: Operand, table: Option<Vec<u8>>) -> Result<KernelCall, OpError> {
+        let collapsed = self.collapsed();
+        let missing = MAX_DIMS.checked_sub(collapsed.dims.len()).ok_or_else(|| {
+            OpError::new(format!(
+                "moves data along {} dimensions that do not run on; at most {MAX_DIMS} are possible",
+                collapsed.dims.len()
+            ))
+            .with_help("split it into two steps of fewer dimensions each")
+        })?;
+        let mut record = StridedCopy {
+            dims: [1; MAX_DIMS],
+            element_bytes: 1,
+            use_table: table.is_some().into(),
+            ..StridedCopy::default()
+        };
+        for (i, &extent) in collapsed.dims.iter().enumerate() {
+            let at = i + missing;
+            record.dims[at] = fitting(extent)?;
+            record.ifm_strides[at] = fitting(collapsed.from_strides[i])?;
+            record.ofm_strides[at] = fitting(collapsed.to_strides[i])?;
+        }
+        let source = match source {
+            Operand::Input { index, byte_offset } => Operand::Input {
+                index,
+                byte_offset: byte_offset + self.from_offset,
+            },
+            Operand::Output | Operand::Constant(_) => source,
+        };
+        Ok(KernelCall {
+            ofm_byte_offset: self.to_offset,
+            ..KernelCall::new(
+                Layer::StridedCopy(record),
+                vec![source],
+                table.unwrap_or_default(),
+            )
+        })
+    }
+}
+
+/// A number in the type of a record's field.
+pub(super) fn fitting<N: Copy + std::fmt::Display, T: TryFrom<N>>(number: N) -> Result<T, OpError> {
+    T::try_from(number).map_err(|_| OpError::new(format!("{number} is beyond what a step's record can hold")))
+}
+
+/// The table between two tensors' parameters; `None` where they are the same.
+pub(super) fn table_between(x: &QuantTensor, y: &QuantTensor) -> Result<Option<Vec<u8>>, OpError> {
+    let (from, to) = (
+        rescale::activation(Some(x), "input")?,
+        rescale::activation(Some(y), "output")?,
+    );
+    Ok((from != to).then(|| rescale::requantize(from, to, Clamp::NONE)))
+}
+
+/// The call that sends `count` bytes through a table; it may work in place.
+pub(super) fn table_call(source: Operand, table: Vec<u8>, count: usize) -> Result<KernelCall, OpError> {
+    let record = Table {
+        count: fitting(count)?,
+        ..Table::default()
+    };
+    Ok(KernelCall {
+        in_place: vec![0],
+        ..KernelCall::new(Layer::Table(record), vec![source], table)
+    })
+}
+
+/// A node that is one [`Move`] of its first input: a view where its bytes lie in order already.
+pub(super) fn lower_move(
+    moved: &Move,
+    inputs: &[&QuantTensor],
+    outputs: &[&QuantTensor],
+) -> Result<Lowered, LowerError> {
+    let (x, y) = (inputs[0], outputs[0]);
+    let table = table_between(x, y)?;
+    let source = Operand::Input {
+        index: 0,
+        byte_offset: 0,
+    };
+    let one_run = moved.is_one_run();
+    let view = (one_run && table.is_none()).then_some(View::OfInput {
+        byte_offset: moved.from_offset,
+    });
+    let call = match table {
+        Some(table) if one_run && moved.from_offset == 0 => table_call(source, table, y.ty.len())?,
+        table => moved.call(source, table)?,
+    };
+    Ok(Lowered {
+        calls: vec![call],
+        view,
+        ..Lowered::default()
+    })
+}
