@@ -84,6 +84,19 @@ pub const fn round_shift(value: i64, n: u32, rounding: Rounding) -> i64 {
     }
 }
 
+/// [`round_shift`] in 32 bits: `1 ≤ n ≤ 31`, and `|value| + 2^(n−1) < 2^31`.
+#[inline(always)]
+pub const fn round_shift_narrow(value: i32, n: u32, rounding: Rounding) -> i32 {
+    let half = 1i32 << (n.wrapping_sub(1) & 31);
+    match rounding {
+        Rounding::Up => value.wrapping_add(half) >> (n & 31),
+        Rounding::Even => {
+            let odd = (value >> (n & 31)) & 1;
+            value.wrapping_add(half - 1 + odd) >> (n & 31)
+        }
+    }
+}
+
 /// Accumulator steps to output steps: `acc · scale` to nearest, plus `zero_point`, clamped to `min..=max`.
 #[inline(always)]
 pub const fn requantize(acc: i32, scale: FixedScale, zero_point: i8, min: i8, max: i8) -> i8 {

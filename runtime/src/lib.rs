@@ -6,7 +6,9 @@
 //!
 //! ```text
 //! format   the blob: header, records, fields; one definition for writer and reader
-//! blob     Blob::check, metadata, Blob::verify
+//! blob     Blob::check, accessors, Blob::verify
+//! check    the proof that a program stays within its memory
+//! arena    working memory, given by the caller
 //! arith    the only code that rescales
 //! kernels  one file per operator: what a record means
 //! lanes    the register blocks an instruction set may speed up; `Portable` is the definition
@@ -19,9 +21,13 @@
 pub mod arena;
 pub mod arith;
 pub mod blob;
+pub mod check;
 pub mod exec;
 pub mod format;
 pub mod kernels;
 pub mod lanes;
 
 pub use arith::{FixedScale, Rounding};
+pub use blob::Blob;
+pub use check::{BlobError, StepProblem};
+pub use exec::{Model, Observer, RunError};

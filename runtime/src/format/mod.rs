@@ -4,8 +4,14 @@
 //! Everything is little-endian. Offsets in the header count from the blob's first byte; offsets in records count
 //! from the arena's first byte, or from the constants section's where the field's comment or [`IN_CONSTANTS`] says so.
 
+mod integrity;
+pub mod metadata;
 mod record;
 
+#[cfg(feature = "verify")]
+pub use integrity::digest;
+pub use integrity::{checksum, crc32};
+pub(crate) use record::Field;
 pub use record::{
     Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MaxPool, Mul, Softmax,
     StridedCopy, Table, Window,
@@ -36,7 +42,7 @@ pub mod field {
     pub const RESERVED: usize = 7;
     /// `u32`: bytes of the whole blob, digest included.
     pub const TOTAL_BYTES: usize = 8;
-    /// `u32`: CRC-32 (ISO-HDLC) over all bytes but these four.
+    /// `u32`: CRC-32 (ISO-HDLC), see [`super::checksum`].
     pub const CRC: usize = 12;
     /// `u32`: bytes of arena that an inference needs.
     pub const ARENA_BYTES: usize = 16;
@@ -46,11 +52,11 @@ pub mod field {
     pub const STATE_BYTES: usize = 24;
     /// `u32`: number of steps.
     pub const STEP_COUNT: usize = 28;
-    /// `u32`: start of the metadata section.
+    /// `u32`: start of the metadata section, see [`super::metadata`].
     pub const METADATA_OFFSET: usize = 32;
     /// `u32`: its bytes.
     pub const METADATA_BYTES: usize = 36;
-    /// `u32`: start of the program section: records, one after the other.
+    /// `u32`: start of the program section: records, one after the other. A multiple of 4.
     pub const PROGRAM_OFFSET: usize = 40;
     /// `u32`: its bytes.
     pub const PROGRAM_BYTES: usize = 44;
@@ -58,7 +64,7 @@ pub mod field {
     pub const CONSTANTS_OFFSET: usize = 48;
     /// `u32`: its bytes.
     pub const CONSTANTS_BYTES: usize = 52;
-    /// `u32`: start of the debug names section; its bytes are zero where it was stripped.
+    /// `u32`: start of the debug names section, one text per step; its bytes are zero where it was stripped.
     pub const NAMES_OFFSET: usize = 56;
     /// `u32`: its bytes.
     pub const NAMES_BYTES: usize = 60;

@@ -1,7 +1,27 @@
-//! Gives out what came in one run before.
+//! Gives out what came in one run before: `ofm = state; state = ifm`. May run in place. A reset fills the state with the
+//! record's `initial`.
 
-use super::{Extent, Extents, source};
+use super::{Extent, Extents, Kernel, source};
+use crate::arena::Memory;
 use crate::format::Delay;
+
+/// The kernel of [`Delay`].
+pub const fn kernel() -> Kernel {
+    Kernel {
+        opcode: Delay::OPCODE,
+        run,
+    }
+}
+
+fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
+    let extents = Delay::read(fields)?.extents()?;
+    memory.output_from_source(&extents)?;
+    let [ofm, state] = memory.two(extents.output, extents.state?)?;
+    ofm.iter_mut()
+        .zip(state)
+        .for_each(|(ofm, state)| core::mem::swap(ofm, state));
+    Some(extents.output)
+}
 
 impl Delay {
     pub(crate) fn extents(&self) -> Option<Extents> {
@@ -28,6 +48,10 @@ impl Delay {
 
     pub(crate) fn work(&self) -> Option<u64> {
         Some(self.count.into())
+    }
+
+    pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
+        true
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, state: u32) {

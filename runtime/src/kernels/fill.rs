@@ -1,7 +1,23 @@
-//! Fills a region with one byte.
+//! Fills a region with one byte: what constant padding holds.
 
-use super::{Extent, Extents};
+use super::{Extent, Extents, Kernel};
+use crate::arena::Memory;
 use crate::format::Fill;
+
+/// The kernel of [`Fill`].
+pub const fn kernel() -> Kernel {
+    Kernel {
+        opcode: Fill::OPCODE,
+        run,
+    }
+}
+
+fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
+    let layer = Fill::read(fields)?;
+    let extents = layer.extents()?;
+    memory.output(extents.output)?.fill(layer.value as u8);
+    Some(extents.output)
+}
 
 impl Fill {
     pub(crate) fn extents(&self) -> Option<Extents> {
@@ -16,6 +32,10 @@ impl Fill {
 
     pub(crate) fn work(&self) -> Option<u64> {
         Some(self.count.into())
+    }
+
+    pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
+        true
     }
 
     pub(crate) fn bind(&mut self, _sources: &[u32], ofm: u32, _constants: u32, _state: u32) {

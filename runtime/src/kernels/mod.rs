@@ -1,24 +1,54 @@
 //! Kernels: one file per operator. A kernel is a function of its record and slices.
 
-mod add;
-mod average_pool;
-mod conv2d;
-mod delay;
-mod dense;
-mod depthwise;
+pub mod add;
+pub mod average_pool;
+pub mod conv2d;
+pub mod delay;
+pub mod dense;
+pub mod depthwise;
 mod elementwise;
-mod fill;
-mod max_pool;
-mod mul;
+mod exponential;
+pub mod fill;
+mod filters;
+pub mod max_pool;
+pub mod mul;
 pub mod softmax;
-mod strided_copy;
-mod table;
+pub mod strided_copy;
+pub mod table;
 mod window;
 
+use crate::arena::Memory;
 use crate::format::{
     Add, AveragePool, CONSTANT_ALIGN, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, IN_CONSTANTS, MaxPool,
     Mul, Softmax, StridedCopy, Table,
 };
+use crate::lanes::Portable;
+
+/// What a record is executed by.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    /// The records it is for.
+    pub opcode: u8,
+    /// Computes a record's fields over the arena, and tells the region written. `None` only where the record does not
+    /// fit the memory, which a checked blob's always do.
+    pub run: fn(&[u8], &mut Memory<'_>) -> Option<Extent>,
+}
+
+/// Every kernel, with portable lanes. A firmware may name fewer; what it does not name is not linked.
+pub static ALL: &[Kernel] = &[
+    conv2d::kernel::<Portable>(),
+    depthwise::kernel::<Portable>(),
+    dense::kernel::<Portable>(),
+    add::kernel(),
+    mul::kernel(),
+    table::kernel(),
+    max_pool::kernel(),
+    average_pool::kernel(),
+    softmax::kernel(),
+    strided_copy::kernel(),
+    fill::kernel(),
+    delay::kernel(),
+];
 
 /// A region of the arena or of the constants section: first byte and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,6 +118,10 @@ macro_rules! layers {
             /// `None` where that does not fit 64 bits.
             pub fn work(&self) -> Option<u64> {
                 match self { $(Self::$name(record) => record.work(),)* }
+            }
+            /// Whether the fields and the constants block hold what the kernel relies on, beyond the extents.
+            pub(crate) fn is_valid(&self, constants: &[u8]) -> bool {
+                match self { $(Self::$name(record) => record.is_valid(constants),)* }
             }
             /// Sets the offsets that the memory plan decided: `sources` in the record's order, the first byte of
             /// the output, the constants block, the state.

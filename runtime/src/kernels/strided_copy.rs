@@ -1,7 +1,9 @@
-//! Strided copy.
+//! Strided copy: `ofm[Σ dᵢ·ofm_stridesᵢ] = ifm[Σ dᵢ·ifm_stridesᵢ]`, through a table where the record has one. Never in
+//! place: the two regions, gaps included, are disjoint.
 
-use super::table::ENTRIES;
-use super::{Extent, Extents, source, work_of};
+use super::table::{ENTRIES, look_up};
+use super::{Extent, Extents, Kernel, source, work_of};
+use crate::arena::Memory;
 use crate::format::{IN_CONSTANTS, StridedCopy};
 
 /// The smallest region that holds every element: from `first`, the byte of the element at index zero.
@@ -20,6 +22,87 @@ fn region(first: u32, dims: &[u32; 5], strides: &[i32; 5], element_bytes: u8) ->
         offset: offset | (first & IN_CONSTANTS),
         bytes,
     })
+}
+
+/// The kernel of [`StridedCopy`].
+pub const fn kernel() -> Kernel {
+    Kernel {
+        opcode: StridedCopy::OPCODE,
+        run,
+    }
+}
+
+fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
+    let layer = StridedCopy::read(fields)?;
+    let extents = layer.extents()?;
+    let table = memory.constants(extents.constants).and_then(<[u8]>::first_chunk);
+    let (ifm, ofm) = memory.source_and_output(&extents)?;
+    let bytes = usize::from(layer.element_bytes);
+    let step = |stride: i32| (stride as isize as usize).wrapping_mul(bytes);
+    // Where the element at index zero stands in the two regions.
+    let [Some(source), _] = extents.sources else {
+        return None;
+    };
+    let mut from = layer.ifm.wrapping_sub(source.offset) as usize;
+    let mut to = layer.ofm.wrapping_sub(extents.output.offset) as usize;
+    let [.., inner] = layer.dims;
+    let ([.., inner_from], [.., inner_to]) = (layer.ifm_strides, layer.ofm_strides);
+    let side_by_side = inner_from == 1 && inner_to == 1;
+
+    let mut index = [0u32; 4];
+    loop {
+        if side_by_side {
+            let length = (inner as usize).wrapping_mul(bytes);
+            copy(
+                ifm.get(from..)?.get(..length)?,
+                ofm.get_mut(to..)?.get_mut(..length)?,
+                table,
+            );
+        } else {
+            let (mut from, mut to) = (from, to);
+            for _ in 0..inner {
+                copy(
+                    ifm.get(from..)?.get(..bytes)?,
+                    ofm.get_mut(to..)?.get_mut(..bytes)?,
+                    table,
+                );
+                from = from.wrapping_add(step(inner_from));
+                to = to.wrapping_add(step(inner_to));
+            }
+        }
+        // The outer dimensions count like an odometer: a full one goes back to zero, and the next one moves.
+        let outer = index
+            .iter_mut()
+            .zip(layer.dims)
+            .zip(layer.ifm_strides.into_iter().zip(layer.ofm_strides));
+        let mut moved = false;
+        for ((index, extent), (from_stride, to_stride)) in outer.rev() {
+            *index = index.wrapping_add(1);
+            if *index < extent {
+                from = from.wrapping_add(step(from_stride));
+                to = to.wrapping_add(step(to_stride));
+                moved = true;
+                break;
+            }
+            let back = index.wrapping_sub(1) as usize;
+            from = from.wrapping_sub(step(from_stride).wrapping_mul(back));
+            to = to.wrapping_sub(step(to_stride).wrapping_mul(back));
+            *index = 0;
+        }
+        if !moved {
+            return Some(extents.output);
+        }
+    }
+}
+
+/// Copies bytes, through the table where there is one.
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [u8], table: Option<&[u8; ENTRIES as usize]>) {
+    let bytes = to.iter_mut().zip(from);
+    match table {
+        Some(table) => bytes.for_each(|(to, &from)| *to = look_up(table, from)),
+        None => bytes.for_each(|(to, &from)| *to = from),
+    }
 }
 
 impl StridedCopy {
@@ -46,6 +129,14 @@ impl StridedCopy {
 
     pub(crate) fn work(&self) -> Option<u64> {
         work_of(&self.dims)
+    }
+
+    pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
+        match self.element_bytes {
+            1 => self.use_table <= 1,
+            4 => self.use_table == 0,
+            _ => false,
+        }
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, constants: u32, _state: u32) {

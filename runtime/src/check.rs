@@ -1,0 +1,215 @@
+//! The proof that a program stays within its memory. The rules:
+//!
+//! - every record decodes, and its length is its opcode's; as many as the header says, and nothing behind them
+//! - every region it touches is non-empty and lies in the arena, or in the constants section where it may
+//! - a source and the output overlap only where they are one region and the kernel may run in place
+//! - only state fields touch the state region, and those nothing else
+//! - the kernel's own conditions hold: groups, windows, shifts, clamps, packing
+//! - the work of all steps together is bounded by [`MOST_WORK`]
+
+use core::fmt;
+
+use crate::blob::Blob;
+use crate::format::IN_CONSTANTS;
+use crate::kernels::{Extent, Layer};
+use crate::lanes::LaneId;
+
+/// Multiply-accumulates, taps and elements of one inference, at most.
+pub const MOST_WORK: u64 = 1 << 40;
+
+/// Why bytes are no blob that this runtime executes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlobError {
+    /// The magic bytes are missing.
+    NotABlob,
+    /// The format is of another version.
+    Version {
+        /// The blob's version.
+        found: u16,
+        /// The only version that this runtime reads.
+        wanted: u16,
+    },
+    /// The weights are packed for lanes that this runtime does not have.
+    Lanes {
+        /// The stored code of the lanes.
+        found: u8,
+        /// The lanes of this runtime.
+        wanted: LaneId,
+    },
+    /// Bytes are missing at the end.
+    Truncated {
+        /// Bytes of the blob.
+        needed: usize,
+        /// Bytes given.
+        given: usize,
+    },
+    /// The CRC-32 is another.
+    Checksum,
+    /// A section, the state region or the number of steps does not fit the rest of the header.
+    Layout,
+    /// A step is not executable.
+    Step {
+        /// Its index.
+        step: u32,
+        /// What is wrong with it.
+        problem: StepProblem,
+    },
+    /// The steps are more work than [`MOST_WORK`].
+    TooMuchWork,
+    /// The metadata or names section does not decode, or an input or output lies outside the arena.
+    Metadata,
+    /// The SHA-256 is another.
+    Digest,
+}
+
+/// What is wrong with a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepProblem {
+    /// Unknown opcode, wrong length, or sizes that do not fit 32 bits.
+    Record,
+    /// A region is empty or outside the arena or the constants section.
+    OutOfBounds,
+    /// A source and the output overlap, or either touches the state region.
+    Overlap,
+    /// A parameter is out of its range.
+    Parameter,
+}
+
+impl fmt::Display for BlobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotABlob => f.write_str("not a Tinsmith blob: the magic bytes are missing"),
+            Self::Version { found, wanted } => {
+                write!(
+                    f,
+                    "the blob has format version {found}, this runtime reads version {wanted}"
+                )
+            }
+            Self::Lanes { found, wanted } => {
+                write!(
+                    f,
+                    "the blob is packed for lanes {found}, this runtime has lanes {} ({wanted:?})",
+                    *wanted as u8
+                )
+            }
+            Self::Truncated { needed, given } => {
+                write!(f, "the blob has {needed} bytes but {given} are here")
+            }
+            Self::Checksum => f.write_str("the blob's checksum is wrong: its bytes changed"),
+            Self::Layout => f.write_str("the blob's sections do not fit its header"),
+            Self::Step { step, problem } => write!(f, "step {step} {problem}"),
+            Self::TooMuchWork => f.write_str("the steps are more work than any model's"),
+            Self::Metadata => f.write_str("the metadata or the names do not decode"),
+            Self::Digest => f.write_str("the blob's SHA-256 is wrong: its bytes changed"),
+        }
+    }
+}
+
+impl fmt::Display for StepProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Record => "is no record of this version",
+            Self::OutOfBounds => "touches bytes outside the arena or the constants",
+            Self::Overlap => "overwrites what it reads, or the state",
+            Self::Parameter => "has a parameter out of range",
+        })
+    }
+}
+
+impl core::error::Error for BlobError {}
+
+impl Extent {
+    /// Whether its last byte is before `end`.
+    pub(crate) fn ends_within(self, end: u32) -> bool {
+        self.offset.checked_add(self.bytes).is_some_and(|own| own <= end)
+    }
+
+    /// Whether two regions, both within 32 bits, share no byte.
+    pub(crate) fn is_disjoint(self, other: Self) -> bool {
+        let end = |extent: Self| extent.offset.wrapping_add(extent.bytes);
+        self.bytes == 0 || other.bytes == 0 || end(self) <= other.offset || end(other) <= self.offset
+    }
+
+    /// Whether it is non-empty and within the memory that its offset names.
+    fn is_within(self, arena_bytes: u32, constants: &[u8]) -> bool {
+        let end = if self.in_constants() {
+            constants.len() as u32
+        } else {
+            arena_bytes
+        };
+        let plain = Self {
+            offset: self.offset & !IN_CONSTANTS,
+            ..self
+        };
+        self.bytes > 0 && plain.ends_within(end)
+    }
+}
+
+/// Proves all steps of a program, `count` of them.
+pub(crate) fn check_steps(blob: &Blob<'_>, count: u32) -> Result<(), BlobError> {
+    let mut records = blob.records();
+    let mut work = 0u64;
+    for step in 0..count {
+        let (opcode, fields) = records.next().ok_or(BlobError::Layout)?;
+        let done = check_step(blob, opcode, fields).map_err(|problem| BlobError::Step { step, problem })?;
+        work = work.saturating_add(done);
+        if work > MOST_WORK {
+            return Err(BlobError::TooMuchWork);
+        }
+    }
+    if records.0.is_empty() {
+        Ok(())
+    } else {
+        Err(BlobError::Layout)
+    }
+}
+
+/// Proves one step, and gives its work.
+fn check_step(blob: &Blob<'_>, opcode: u8, fields: &[u8]) -> Result<u64, StepProblem> {
+    let layer = Layer::read(opcode, fields).ok_or(StepProblem::Record)?;
+    if fields.len() != layer.field_bytes() {
+        return Err(StepProblem::Record);
+    }
+    let extents = layer.extents().ok_or(StepProblem::Record)?;
+    let work = layer.work().ok_or(StepProblem::Record)?;
+
+    let within = |extent: Extent| extent.is_within(blob.arena_bytes(), blob.constants());
+    let sources = || extents.sources.into_iter().flatten();
+    let block = match extents.constants {
+        None => &[],
+        Some(block) if block.bytes > 0 => {
+            let end = block
+                .offset
+                .checked_add(block.bytes)
+                .ok_or(StepProblem::OutOfBounds)?;
+            let block = blob.constants().get(block.offset as usize..end as usize);
+            block.ok_or(StepProblem::OutOfBounds)?
+        }
+        Some(_) => return Err(StepProblem::OutOfBounds),
+    };
+    let mut regions = sources().chain([extents.output]).chain(extents.state);
+    if !regions.all(within) || extents.output.in_constants() {
+        return Err(StepProblem::OutOfBounds);
+    }
+
+    let in_arena = |extent: &Extent| !extent.in_constants();
+    let own_region = |(source, in_place): (Option<Extent>, bool)| {
+        source
+            .filter(in_arena)
+            .is_none_or(|source| source.is_disjoint(extents.output) || (in_place && source == extents.output))
+    };
+    let apart = extents.sources.into_iter().zip(extents.in_place).all(own_region);
+    let mut ordinary = sources().filter(in_arena).chain([extents.output]);
+    let state = blob.state();
+    let state_inside = extents.state.is_none_or(|own| {
+        let end = state.offset.wrapping_add(state.bytes);
+        own.offset >= state.offset && own.ends_within(end)
+    });
+    if !apart || !state_inside || !ordinary.all(|extent| extent.is_disjoint(state)) {
+        return Err(StepProblem::Overlap);
+    }
+    if !layer.is_valid(block) {
+        return Err(StepProblem::Parameter);
+    }
+    Ok(work)
+}
