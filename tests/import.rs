@@ -1,1 +1,5 @@
-//! To come.
+//! Import: small models built in code, real models, bad ones.
+
+mod conformance;
+mod onnx;
+mod real;

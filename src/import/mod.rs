@@ -1,1 +1,76 @@
-//! To come.
+//! Import: the bytes of an ONNX file become a [`FloatGraph`]. The only place that names protobuf types.
+//!
+//! What leaves here has static shapes, resolved attributes and channels-last images:
+//!
+//! - Every symbolic dimension has its number: the first axis of an input (the batch) is 1 unless told otherwise.
+//! - Arithmetic on shapes is done: a node whose inputs are all constant is evaluated on the spot. Only
+//!   `DequantizeLinear` of a constant stays, because it says that the model is quantized.
+//! - Convolutions, pools and batch normalization stand between transposes from and to ONNX's channels-first layout;
+//!   one-dimensional ones have images of height 1. Removing those transposes is [`crate::optimize`]'s work.
+//! - What ONNX writes in several ways (attributes or inputs, negative axes, `auto_pad`, `Gemm`) has one form.
+//! - Nodes that no output depends on are gone.
+//!
+//! All problems of a model are reported at once: a node that cannot be taken leaves its outputs unknown, and nodes
+//! that read those are passed over in silence, but for operators that are unknown themselves. Any bytes give a graph
+//! or an error; nothing is allocated that the file's own size does not justify.
+//!
+//! Not read: weights in files beside the model, float16, sparse tensors, subgraphs, functions of the model.
+
+mod attrs;
+mod builder;
+mod inputs;
+mod layout;
+mod model;
+mod ops;
+mod outputs;
+mod tensors;
+
+use std::collections::BTreeMap;
+
+use tinsmith_proto::{Message, ModelProto};
+
+use crate::ir::{FloatGraph, Problem};
+
+pub use ops::operators;
+
+/// What the model leaves open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Numbers for symbolic dimensions, by name.
+    pub dims: BTreeMap<String, usize>,
+    /// Whole shapes of inputs, by name.
+    pub shapes: BTreeMap<String, Vec<usize>>,
+}
+
+/// Why bytes are no model that can be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// The bytes are not the protobuf encoding of a model; truncated files end here as well.
+    #[error("not an ONNX file, or a damaged one: {reason}")]
+    NotProtobuf {
+        /// What the decoder stumbled over.
+        reason: String,
+    },
+    /// Protobuf, but without a graph.
+    #[error("the file holds no ONNX graph")]
+    NoGraph,
+    /// The model breaks ONNX's rules or uses what is not supported: all that was found.
+    #[error("{}", list(.0))]
+    Problems(Vec<Problem>),
+}
+
+fn list(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// Reads a model.
+///
+/// # Errors
+/// Where the bytes are no ONNX model, or one with problems: then all of them.
+pub fn onnx(bytes: &[u8], options: &Options) -> Result<FloatGraph, ImportError> {
+    let model = ModelProto::decode(bytes).map_err(|error| ImportError::NotProtobuf {
+        reason: error.to_string(),
+    })?;
+    model::import(model, bytes.len(), options)
+}

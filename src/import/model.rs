@@ -1,0 +1,328 @@
+//! A model as a whole: operator sets, constants, inputs, and its nodes one after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tinsmith_proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto};
+
+use super::builder::{Builder, Tensor};
+use super::inputs::{Resolver, problem};
+use super::ops::{self, Call};
+use super::{ImportError, Options, outputs, tensors};
+use crate::ir::{FloatGraph, Problem};
+use crate::op::OpError;
+
+/// The versions of ONNX's own operators whose meaning is known.
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
+
+/// A decoded model, built into a graph.
+pub(super) fn import(
+    mut model: ModelProto,
+    file_bytes: usize,
+    options: &Options,
+) -> Result<FloatGraph, ImportError> {
+    let mut onnx = model.graph.take().ok_or(ImportError::NoGraph)?;
+    let initializers = std::mem::take(&mut onnx.initializer);
+    let mut import = Import {
+        graph: Builder::new(&onnx.name, file_bytes),
+        values: BTreeMap::new(),
+        problems: Vec::new(),
+    };
+    import.reserve_names(&onnx, &initializers);
+    let opsets = import.opsets(&model.opset_import, &onnx);
+    import.initializers(initializers, &onnx);
+    import.inputs(&onnx, options);
+    import.nodes(&onnx, &model, &opsets);
+    let outputs = outputs::outputs(&onnx, &import.values, &mut import.problems);
+    if import.problems.is_empty() {
+        match outputs::finish(import.graph, outputs) {
+            Ok(graph) => return Ok(graph),
+            Err(problems) => import.problems = problems,
+        }
+    }
+    Err(ImportError::Problems(import.problems))
+}
+
+/// What a name of the model stands for: a tensor, or something unknown because of a problem that is already noted.
+pub(super) type Value = Option<Tensor>;
+
+struct Import {
+    graph: Builder,
+    values: BTreeMap<String, Value>,
+    problems: Vec<Problem>,
+}
+
+impl Import {
+    fn refuse(&mut self, name: &str, what: &str, error: OpError) {
+        self.problems.push(problem(name, what, error));
+    }
+
+    /// Keeps the model's names for the model's values, before helpers take any.
+    fn reserve_names(&mut self, onnx: &GraphProto, initializers: &[TensorProto]) {
+        let inputs = onnx.input.iter().map(|info| &info.name);
+        let constants = initializers.iter().map(|tensor| &tensor.name);
+        let outputs = onnx.node.iter().flat_map(|node| &node.output);
+        let names: BTreeSet<&String> = inputs.chain(constants).chain(outputs).collect();
+        for name in names {
+            self.graph.reserve(name);
+        }
+    }
+
+    /// The version of each set of operators by its domain; those without a known one are left out.
+    fn opsets<'a>(&mut self, imports: &'a [OperatorSetIdProto], onnx: &GraphProto) -> BTreeMap<&'a str, i64> {
+        let mut opsets = BTreeMap::new();
+        for OperatorSetIdProto { domain, version } in imports {
+            if opsets
+                .insert(plain_domain(domain), *version)
+                .is_some_and(|other| other != *version)
+            {
+                let reason = format!("one version of domain `{domain}` wanted, two found");
+                self.refuse(&onnx.name, "model", OpError::new(reason));
+            }
+        }
+        let uses_onnx = onnx.node.iter().any(|node| plain_domain(&node.domain).is_empty());
+        let range = format!("opset {} to {}", OPSETS.start(), OPSETS.end());
+        match opsets.get("") {
+            None if uses_onnx => {
+                let reason = format!("{range} of ONNX's operators wanted, none found");
+                self.refuse(&onnx.name, "model", OpError::new(reason));
+            }
+            Some(version) if uses_onnx && !OPSETS.contains(version) => {
+                let error = OpError::new(format!("{range} wanted, {version} found"));
+                let help = "convert the model with onnx.version_converter, or export it with another opset";
+                self.refuse(&onnx.name, "model", error.with_help(help));
+                opsets.remove("");
+            }
+            _ => {}
+        }
+        opsets
+    }
+
+    fn initializers(&mut self, initializers: Vec<TensorProto>, onnx: &GraphProto) {
+        // One at a time, so that the file's bytes and the values do not stand beside each other.
+        for tensor in initializers {
+            let name = tensor.name.clone();
+            let value = match tensors::values(&tensor) {
+                Ok(values) => {
+                    drop(tensor);
+                    Some(self.graph.tensor(name.clone(), values.ty(), Some(values)))
+                }
+                Err(error) => {
+                    self.refuse(&name, "initializer", error);
+                    None
+                }
+            };
+            if self.values.insert(name.clone(), value).is_some() || name.is_empty() {
+                self.refuse(
+                    &name,
+                    "initializer",
+                    OpError::new("a name of its own wanted, none found"),
+                );
+            }
+        }
+        for sparse in &onnx.sparse_initializer {
+            let name = sparse.values.as_ref().map_or("", |tensor| tensor.name.as_str());
+            let error = OpError::new("a dense tensor wanted, a sparse one found");
+            self.refuse(name, "initializer", error);
+            self.values.insert(name.to_owned(), None);
+        }
+    }
+
+    fn inputs(&mut self, onnx: &GraphProto, options: &Options) {
+        // Up to IR version 3 constants are listed as inputs as well.
+        let constants: BTreeSet<&str> = self.values.keys().map(String::as_str).collect();
+        let inputs: Vec<_> = onnx
+            .input
+            .iter()
+            .filter(|info| !constants.contains(info.name.as_str()))
+            .collect();
+        let mut resolver = Resolver::new(&inputs, options);
+        let mut resolved = Vec::new();
+        for info in inputs {
+            resolved.push((&info.name, resolver.resolve(info)));
+        }
+        self.graph.graph.notes.append(&mut resolver.notes);
+        self.problems.append(&mut resolver.problems);
+        for (name, ty) in resolved {
+            let value = ty.map(|ty| self.graph.tensor(name.clone(), ty, None));
+            self.graph.graph.inputs.extend(value);
+            if self.values.insert(name.clone(), value).is_some() || name.is_empty() {
+                self.refuse(
+                    name,
+                    "input",
+                    OpError::new("a name of its own wanted, none found"),
+                );
+            }
+        }
+    }
+
+    fn nodes(&mut self, onnx: &GraphProto, model: &ModelProto, opsets: &BTreeMap<&str, i64>) {
+        let makers = makers(onnx);
+        let read: BTreeSet<&str> = onnx
+            .node
+            .iter()
+            .flat_map(|node| &node.input)
+            .chain(onnx.output.iter().map(|info| &info.name))
+            .map(String::as_str)
+            .collect();
+        for node in &onnx.node {
+            let made = match self.node(node, model, opsets, &makers) {
+                Ok(made) => made,
+                Err(error) => {
+                    let operator = operator(node);
+                    self.refuse(name(node), &operator, error);
+                    None
+                }
+            };
+            self.bind(node, made, &read);
+        }
+    }
+
+    /// The tensors a node makes; `None` where an input is unknown.
+    fn node(
+        &mut self,
+        node: &NodeProto,
+        model: &ModelProto,
+        opsets: &BTreeMap<&str, i64>,
+        makers: &BTreeMap<&str, &NodeProto>,
+    ) -> Result<Option<Vec<Tensor>>, OpError> {
+        let domain = plain_domain(&node.domain);
+        let Some(importer) = ops::importer(domain, &node.op_type) else {
+            return Err(unknown(node, model));
+        };
+        let Some(&version) = opsets.get(domain) else {
+            if domain.is_empty() {
+                return Ok(None); // noted for the model as a whole
+            }
+            return Err(OpError::new(format!(
+                "a version of domain `{domain}` wanted in the model, none found"
+            )));
+        };
+        if version < importer.since {
+            return Err(OpError::new(format!(
+                "an operator of opset {version} wanted, one of opset {} found",
+                importer.since
+            )));
+        }
+        let mut inputs = Vec::with_capacity(node.input.len());
+        let mut known = true;
+        for name in &node.input {
+            match self.values.get(name) {
+                _ if name.is_empty() => inputs.push(None),
+                Some(Some(tensor)) => inputs.push(Some(*tensor)),
+                Some(None) => known = false,
+                None => return Err(missing(name, makers)),
+            }
+        }
+        if !known {
+            return Ok(None);
+        }
+        while let Some(None) = inputs.last() {
+            inputs.pop();
+        }
+        if !importer.inputs.contains(&inputs.len()) {
+            let (least, most) = (importer.inputs.start(), importer.inputs.end());
+            let found = inputs.len();
+            return Err(OpError::new(format!(
+                "{least} to {most} inputs wanted, {found} found"
+            )));
+        }
+        let output = node.output.first().map_or("", String::as_str);
+        self.graph.begin(name(node), output);
+        let first_new = self.graph.len();
+        let call = Call::new(&mut self.graph, node, version, inputs);
+        let made = call.import(importer.import)?;
+        // What the node did not make itself, it passed through: that keeps its name.
+        if let Some(&tensor) = made.first()
+            && tensor.index() >= first_new
+            && !output.is_empty()
+        {
+            self.graph.rename(tensor, output);
+        }
+        Ok(Some(made))
+    }
+
+    /// Gives a node's outputs their names.
+    fn bind(&mut self, node: &NodeProto, made: Option<Vec<Tensor>>, read: &BTreeSet<&str>) {
+        for (index, output) in node.output.iter().enumerate() {
+            if output.is_empty() {
+                continue;
+            }
+            let tensor = made.as_ref().and_then(|made| made.get(index).copied());
+            if self.values.contains_key(output) {
+                let reason = format!("outputs that nothing else makes wanted, `{output}` found");
+                self.refuse(name(node), &operator(node), OpError::new(reason));
+                continue;
+            }
+            if made.is_some() && tensor.is_none() && read.contains(output.as_str()) {
+                let reason = format!("only the first output in use wanted, `{output}` is read too");
+                self.refuse(name(node), &operator(node), OpError::new(reason));
+            }
+            self.values.insert(output.clone(), tensor);
+        }
+    }
+}
+
+/// By name: the first node that makes a value.
+fn makers(onnx: &GraphProto) -> BTreeMap<&str, &NodeProto> {
+    let mut makers = BTreeMap::new();
+    for node in &onnx.node {
+        for output in &node.output {
+            makers.entry(output.as_str()).or_insert(node);
+        }
+    }
+    makers
+}
+
+/// Why a value cannot be read: nothing makes it, or only a later node does.
+fn missing(value: &str, makers: &BTreeMap<&str, &NodeProto>) -> OpError {
+    match makers.get(value) {
+        Some(later) => OpError::new(format!(
+            "nodes in the order of the data wanted; `{value}` is made later, by {} `{}`, or in a cycle",
+            later.op_type,
+            name(later)
+        )),
+        None => OpError::new(format!("input `{value}` wanted, which nothing makes")),
+    }
+}
+
+/// Why an operator is refused that has no importer.
+fn unknown(node: &NodeProto, model: &ModelProto) -> OpError {
+    let function = model.functions.iter().any(|function| {
+        function.name == node.op_type && plain_domain(&function.domain) == plain_domain(&node.domain)
+    });
+    let subgraph = node
+        .attribute
+        .iter()
+        .any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty());
+    if function {
+        OpError::new("a function of the model, which is not supported")
+            .with_help("inline the model's functions: onnx.inliner.inline_local_functions")
+    } else if subgraph {
+        OpError::new("an operator with a subgraph, which is not supported")
+            .with_help("export the model without control flow")
+    } else {
+        OpError::new("unknown operator").with_help("`tinsmith ops` lists the supported ones")
+    }
+}
+
+/// ONNX's own domain has two spellings.
+fn plain_domain(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
+}
+
+/// A node's name, or its first output's.
+fn name(node: &NodeProto) -> &str {
+    if node.name.is_empty() {
+        node.output.first().map_or("", String::as_str)
+    } else {
+        &node.name
+    }
+}
+
+/// A node's operator with its domain, where that is not ONNX's own.
+fn operator(node: &NodeProto) -> String {
+    match plain_domain(&node.domain) {
+        "" => node.op_type.clone(),
+        domain => format!("{domain}.{}", node.op_type),
+    }
+}

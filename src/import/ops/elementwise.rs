@@ -1,0 +1,146 @@
+//! Operators on single elements: arithmetic, activations, casts; and those that change nothing.
+
+use super::super::builder::Tensor;
+use super::super::tensors;
+use super::{Call, Made};
+use crate::op::tensor::Data;
+use crate::op::{Binary, BinaryKind, Cast, Clamp, Op, OpError, Unary, UnaryKind};
+
+fn binary(call: &mut Call<'_>, kind: BinaryKind) -> Made {
+    let inputs = [call.input(0)?, call.input(1)?];
+    let op = Op::Binary(Binary {
+        kind,
+        clamp: Clamp::NONE,
+    });
+    Ok(vec![call.graph.emit(op, &inputs, "")?])
+}
+
+pub(super) fn add(call: &mut Call<'_>) -> Made {
+    binary(call, BinaryKind::Add)
+}
+
+pub(super) fn sub(call: &mut Call<'_>) -> Made {
+    binary(call, BinaryKind::Sub)
+}
+
+pub(super) fn mul(call: &mut Call<'_>) -> Made {
+    binary(call, BinaryKind::Mul)
+}
+
+pub(super) fn div(call: &mut Call<'_>) -> Made {
+    binary(call, BinaryKind::Div)
+}
+
+fn unary(call: &mut Call<'_>, kind: UnaryKind) -> Made {
+    let x = call.input(0)?;
+    Ok(vec![call.graph.emit(Op::Unary(Unary { kind }), &[x], "")?])
+}
+
+pub(super) fn relu(call: &mut Call<'_>) -> Made {
+    unary(call, UnaryKind::Clamp(Clamp::RELU))
+}
+
+pub(super) fn sigmoid(call: &mut Call<'_>) -> Made {
+    unary(call, UnaryKind::Sigmoid)
+}
+
+pub(super) fn tanh(call: &mut Call<'_>) -> Made {
+    unary(call, UnaryKind::Tanh)
+}
+
+/// Opset 6 has the ends as attributes, opset 11 as inputs.
+pub(super) fn clip(call: &mut Call<'_>) -> Made {
+    let (min, max) = if call.version < 11 {
+        call.at_most(1)?;
+        (call.attrs.maybe_float("min")?, call.attrs.maybe_float("max")?)
+    } else {
+        (bound(call, 1, "min")?, bound(call, 2, "max")?)
+    };
+    if [min, max].into_iter().flatten().any(f32::is_nan) {
+        return Err(OpError::new("bounds that are numbers wanted, NaN found"));
+    }
+    // The largest floats are ONNX's way to leave an end open in older opsets.
+    let clamp = Clamp {
+        min: min.filter(|&min| min > f32::MIN),
+        max: max.filter(|&max| max < f32::MAX),
+    };
+    unary(call, UnaryKind::Clamp(clamp))
+}
+
+/// One end of a clip, exact in f32.
+fn bound(call: &Call<'_>, index: usize, what: &str) -> Result<Option<f32>, OpError> {
+    let Some(values) = call.constant(index, what)? else {
+        return Ok(None);
+    };
+    let (wanted, found) = (call.graph.ty(call.input(0)?).dtype, values.data.dtype());
+    let &[bound] = values.to_f64().as_slice() else {
+        return Err(OpError::new(format!(
+            "one `{what}` wanted, {} found",
+            values.ty()
+        )));
+    };
+    if wanted != found {
+        return Err(OpError::new(format!(
+            "`{what}` of {wanted} wanted, {found} found"
+        )));
+    }
+    let exact = bound as f32;
+    // An i64 has not the precision of f64, so one beyond 2^53 may be another number than `bound`.
+    let big = matches!(values.data, Data::I64(_)) && bound.abs() >= 2f64.powi(53);
+    if f64::from(exact) != bound && !bound.is_nan() || big {
+        return Err(OpError::new(format!(
+            "`{what}` exact in f32 wanted, {bound} found"
+        )));
+    }
+    Ok(Some(exact))
+}
+
+/// `saturate` and `round_mode` only matter for types that are not supported.
+pub(super) fn cast(call: &mut Call<'_>) -> Made {
+    if call.version >= 19 {
+        call.attrs.ignore(&["saturate", "round_mode"]);
+    }
+    let to = i32::try_from(call.attrs.required_int("to")?).unwrap_or(i32::MAX);
+    let to = tensors::dtype(to)?;
+    let x = call.input(0)?;
+    if call.graph.ty(x).dtype == to {
+        return Ok(vec![x]);
+    }
+    Ok(vec![call.graph.emit(Op::Cast(Cast { to }), &[x], "")?])
+}
+
+pub(super) fn identity(call: &mut Call<'_>) -> Made {
+    Ok(vec![call.input(0)?])
+}
+
+/// Nothing is dropped when inferring. Opset 12 has the ratio as an input, and a switch for training.
+pub(super) fn dropout(call: &mut Call<'_>) -> Made {
+    if call.version < 12 {
+        call.at_most(1)?;
+        call.attrs.ignore(&["ratio"]);
+    } else {
+        call.attrs.ignore(&["seed"]);
+        let training = call.constant(2, "training_mode")?;
+        if training.is_some_and(|values| values.to_f64() != [0.0]) {
+            return Err(OpError::new("inference wanted, training_mode found")
+                .with_help("export the model in evaluation mode"));
+        }
+    }
+    identity(call)
+}
+
+/// One constant in all elements' place, of the type of another tensor: the factor of a scaling.
+pub(super) fn scalar_like(
+    call: &mut Call<'_>,
+    like: Tensor,
+    value: f32,
+    role: &str,
+) -> Result<Tensor, OpError> {
+    use crate::op::tensor::{DType, Values};
+    let data = match call.graph.ty(like).dtype {
+        DType::F32 => Data::F32(vec![value]),
+        DType::F64 => Data::F64(vec![value.into()]),
+        other => return Err(OpError::new(format!("f32 or f64 wanted, {other} found"))),
+    };
+    Ok(call.graph.constant(Values::new([], data), role))
+}

@@ -1,0 +1,81 @@
+//! Matrix products. `Gemm` becomes a `MatMul` with what it needs around it; the optimizer then makes both `Dense`.
+
+use super::super::builder::Tensor;
+use super::super::layout::transpose_constant;
+use super::elementwise::scalar_like;
+use super::{Call, Made};
+use crate::op::tensor::broadcast_shape;
+use crate::op::{Binary, BinaryKind, Clamp, MatMul, Op, OpError};
+
+pub(super) fn matmul(call: &mut Call<'_>) -> Made {
+    let inputs = [call.input(0)?, call.input(1)?];
+    Ok(vec![call.graph.emit(Op::MatMul(MatMul {}), &inputs, "")?])
+}
+
+/// `alpha · a' · b' + beta · c`, where `a'` and `b'` may be transposed. Constants take up the factors.
+pub(super) fn gemm(call: &mut Call<'_>) -> Made {
+    let a = operand(call, 0, "transA")?;
+    let mut b = operand(call, 1, "transB")?;
+    let alpha = call.attrs.float("alpha", 1.0)?;
+    let beta = call.attrs.float("beta", 1.0)?;
+    if call.version < 11 {
+        call.input(2)?;
+    }
+    let scale_b = alpha != 1.0 && call.graph.constant_of(b).is_some();
+    if scale_b {
+        b = scaled(call, b, alpha, "alpha")?;
+    }
+    let c = call.optional(2).filter(|_| beta != 0.0);
+    let product = Op::MatMul(MatMul {});
+    if c.is_none() && (scale_b || alpha == 1.0) {
+        return Ok(vec![call.graph.emit(product, &[a, b], "")?]);
+    }
+    let mut y = call.graph.emit_as(product, &[a, b], "", "product")?;
+    if alpha != 1.0 && !scale_b {
+        y = scaled(call, y, alpha, "alpha")?;
+    }
+    if let Some(c) = c {
+        let (to, from) = (call.graph.shape(y), call.graph.shape(c));
+        if broadcast_shape(to, from).as_deref() != Some(to) {
+            return Err(OpError::new(format!(
+                "c that broadcasts to {to:?} wanted, {from:?} found"
+            )));
+        }
+        let c = if beta == 1.0 {
+            c
+        } else {
+            scaled(call, c, beta, "beta")?
+        };
+        let sum = Op::Binary(Binary {
+            kind: BinaryKind::Add,
+            clamp: Clamp::NONE,
+        });
+        y = call.graph.emit_as(sum, &[y, c], "add", "")?;
+    }
+    Ok(vec![y])
+}
+
+/// A matrix, transposed where the attribute says so.
+fn operand(call: &mut Call<'_>, index: usize, transposed: &str) -> Result<Tensor, OpError> {
+    let x = call.input(index)?;
+    if call.graph.shape(x).len() != 2 {
+        return Err(OpError::new(format!(
+            "matrices wanted, {} found",
+            call.graph.ty(x)
+        )));
+    }
+    if call.attrs.flag(transposed, false)? {
+        transpose_constant(call.graph, x, &[1, 0])
+    } else {
+        Ok(x)
+    }
+}
+
+fn scaled(call: &mut Call<'_>, x: Tensor, factor: f32, role: &str) -> Result<Tensor, OpError> {
+    let factor = scalar_like(call, x, factor, role)?;
+    let op = Op::Binary(Binary {
+        kind: BinaryKind::Mul,
+        clamp: Clamp::NONE,
+    });
+    call.graph.emit(op, &[x, factor], &format!("times_{role}"))
+}

@@ -1,0 +1,245 @@
+//! One function per ONNX operator, a file per family: each reads a node's attributes and inputs under its opset and
+//! emits the operators inside.
+
+mod constant;
+mod conv;
+mod elementwise;
+mod gemm;
+mod movement;
+mod normalize;
+mod pad;
+mod pool;
+mod quantize;
+mod reduce;
+mod reshape;
+mod slice;
+mod window;
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use tinsmith_proto::NodeProto;
+
+use super::attrs::Attrs;
+use super::builder::{Builder, Tensor};
+use crate::op::OpError;
+use crate::op::tensor::Values;
+
+/// What an importer gives: a tensor per output, in order; outputs beyond them are not supported.
+type Made = Result<Vec<Tensor>, OpError>;
+
+/// How to import one ONNX operator.
+pub(super) struct Importer {
+    domain: &'static str,
+    operator: &'static str,
+    /// The first opset that has it in a form known here.
+    pub(super) since: i64,
+    /// How many inputs it takes, trailing ones left out not counted.
+    pub(super) inputs: RangeInclusive<usize>,
+    pub(super) import: fn(&mut Call<'_>) -> Made,
+}
+
+const fn onnx(
+    operator: &'static str,
+    since: i64,
+    inputs: RangeInclusive<usize>,
+    import: fn(&mut Call<'_>) -> Made,
+) -> Importer {
+    Importer {
+        domain: "",
+        operator,
+        since,
+        inputs,
+        import,
+    }
+}
+
+const fn tinsmith(
+    operator: &'static str,
+    inputs: RangeInclusive<usize>,
+    import: fn(&mut Call<'_>) -> Made,
+) -> Importer {
+    Importer {
+        domain: "ai.tinsmith",
+        operator,
+        since: 1,
+        inputs,
+        import,
+    }
+}
+
+/// All importers.
+const IMPORTERS: &[Importer] = &[
+    onnx("Add", 7, 2..=2, elementwise::add),
+    onnx("AveragePool", 7, 1..=1, pool::average),
+    onnx("BatchNormalization", 7, 5..=5, normalize::batch),
+    onnx("Cast", 6, 1..=1, elementwise::cast),
+    onnx("Clip", 6, 1..=3, elementwise::clip),
+    onnx("Concat", 4, 1..=usize::MAX, movement::concat),
+    onnx("Constant", 1, 0..=0, constant::constant),
+    onnx("ConstantOfShape", 9, 1..=1, constant::of_shape),
+    onnx("Conv", 1, 2..=3, conv::conv),
+    onnx("DequantizeLinear", 10, 2..=3, quantize::dequantize),
+    onnx("Div", 7, 2..=2, elementwise::div),
+    onnx("Dropout", 7, 1..=3, elementwise::dropout),
+    onnx("Flatten", 1, 1..=1, reshape::flatten),
+    onnx("Gather", 1, 2..=2, movement::gather),
+    onnx("Gemm", 7, 2..=3, gemm::gemm),
+    onnx("GlobalAveragePool", 1, 1..=1, pool::global_average),
+    onnx("Identity", 1, 1..=1, elementwise::identity),
+    onnx("MatMul", 1, 2..=2, gemm::matmul),
+    onnx("MaxPool", 1, 1..=1, pool::max),
+    onnx("Mul", 7, 2..=2, elementwise::mul),
+    onnx("Pad", 2, 1..=4, pad::pad),
+    onnx("QuantizeLinear", 10, 2..=3, quantize::quantize),
+    onnx("ReduceMean", 1, 1..=2, reduce::mean),
+    onnx("Relu", 6, 1..=1, elementwise::relu),
+    onnx("Reshape", 5, 2..=2, reshape::reshape),
+    onnx("Shape", 1, 1..=1, constant::shape),
+    onnx("Sigmoid", 6, 1..=1, elementwise::sigmoid),
+    onnx("Slice", 1, 1..=5, slice::slice),
+    onnx("Softmax", 1, 1..=1, normalize::softmax),
+    onnx("Squeeze", 1, 1..=2, reshape::squeeze),
+    onnx("Sub", 7, 2..=2, elementwise::sub),
+    onnx("Tanh", 6, 1..=1, elementwise::tanh),
+    onnx("Transpose", 1, 1..=1, movement::transpose),
+    onnx("Unsqueeze", 1, 1..=2, reshape::unsqueeze),
+    tinsmith("Delay", 1..=1, movement::delay),
+];
+
+/// How to import an operator of a domain; ONNX's own is empty.
+pub(super) fn importer(domain: &str, operator: &str) -> Option<&'static Importer> {
+    IMPORTERS
+        .iter()
+        .find(|importer| importer.domain == domain && importer.operator == operator)
+}
+
+/// The ONNX operators that can be imported, in alphabetical order, those of other domains as `domain.Operator`.
+pub fn operators() -> Vec<String> {
+    let name = |importer: &Importer| match importer.domain {
+        "" => importer.operator.to_owned(),
+        domain => format!("{domain}.{}", importer.operator),
+    };
+    IMPORTERS.iter().map(name).collect()
+}
+
+/// A node being imported.
+pub(super) struct Call<'a> {
+    graph: &'a mut Builder,
+    attrs: Attrs<'a>,
+    /// The opset of its domain.
+    version: i64,
+    /// `None` for optional ones left out.
+    inputs: Vec<Option<Tensor>>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(
+        graph: &'a mut Builder,
+        node: &'a NodeProto,
+        version: i64,
+        inputs: Vec<Option<Tensor>>,
+    ) -> Self {
+        Self {
+            graph,
+            attrs: Attrs::new(&node.attribute),
+            version,
+            inputs,
+        }
+    }
+
+    /// Runs an importer and sees that it asked for every attribute.
+    pub(super) fn import(mut self, importer: fn(&mut Call<'_>) -> Made) -> Made {
+        let made = importer(&mut self)?;
+        self.attrs.finish(self.version)?;
+        Ok(made)
+    }
+
+    /// Input `index`, which must be given.
+    fn input(&self, index: usize) -> Result<Tensor, OpError> {
+        self.optional(index)
+            .ok_or_else(|| OpError::new(format!("input {index} wanted, none found")))
+    }
+
+    /// Input `index`, if given.
+    fn optional(&self, index: usize) -> Option<Tensor> {
+        self.inputs.get(index).copied().flatten()
+    }
+
+    /// Fails where there are more inputs than an operator of this opset has.
+    fn at_most(&self, inputs: usize) -> Result<(), OpError> {
+        if self.inputs.len() > inputs {
+            let found = self.inputs.len();
+            return Err(OpError::new(format!(
+                "at most {inputs} inputs wanted in opset {}, {found} found",
+                self.version
+            )));
+        }
+        Ok(())
+    }
+
+    /// The values of input `index`, which must be known now; `None` where it is left out.
+    fn constant(&self, index: usize, what: &str) -> Result<Option<Arc<Values>>, OpError> {
+        let Some(tensor) = self.optional(index) else {
+            return Ok(None);
+        };
+        let values = self.graph.constant_of(tensor).ok_or_else(|| {
+            OpError::new(format!("constant {what} wanted, known only when running found"))
+                .with_help("export the model with static shapes, or simplify it first")
+        })?;
+        Ok(Some(Arc::clone(values)))
+    }
+
+    /// The integers of input `index`, a vector known now; `None` where it is left out.
+    fn constant_ints(&self, index: usize, what: &str) -> Result<Option<Vec<i64>>, OpError> {
+        let Some(values) = self.constant(index, what)? else {
+            return Ok(None);
+        };
+        if values.shape.len() > 1 {
+            return Err(OpError::new(format!(
+                "{what} in a vector wanted, {} found",
+                values.ty()
+            )));
+        }
+        let ints = values
+            .to_i64()
+            .ok_or_else(|| OpError::new(format!("integers for {what} wanted, {} found", values.ty())))?;
+        Ok(Some(ints))
+    }
+
+    /// Axes: an attribute before opset `since`, input `index` from then on; `None` where not given.
+    fn axes(&self, since: i64, index: usize) -> Result<Option<Vec<i64>>, OpError> {
+        if self.version < since {
+            self.at_most(index)?;
+            Ok(self.attrs.maybe_ints("axes")?.map(<[i64]>::to_vec))
+        } else {
+            self.constant_ints(index, "axes")
+        }
+    }
+}
+
+/// An axis counted from the front, of a tensor of this rank; negative ones count from the end.
+fn resolve_axis(axis: i64, rank: usize) -> Result<usize, OpError> {
+    let from_end = |axis: i64| usize::try_from(axis.checked_neg()?).ok();
+    let resolved = if axis < 0 {
+        from_end(axis).and_then(|back| rank.checked_sub(back))
+    } else {
+        usize::try_from(axis).ok().filter(|&axis| axis < rank)
+    };
+    resolved.ok_or_else(|| OpError::new(format!("an axis of {rank} wanted, {axis} found")))
+}
+
+/// Axes counted from the front, in the given order; none twice.
+fn resolve_axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, OpError> {
+    let mut resolved = Vec::with_capacity(axes.len().min(rank));
+    for &axis in axes {
+        let axis = resolve_axis(axis, rank)?;
+        if resolved.contains(&axis) {
+            return Err(OpError::new(format!(
+                "each axis once wanted, {axis} found again in {axes:?}"
+            )));
+        }
+        resolved.push(axis);
+    }
+    Ok(resolved)
+}

@@ -1,0 +1,124 @@
+//! Outputs of the model, and what remains of the graph: what they depend on.
+
+use std::collections::BTreeMap;
+
+use tinsmith_proto::GraphProto;
+
+use super::builder::{Builder, Tensor};
+use super::inputs::{declared_element, problem};
+use super::model::Value;
+use super::tensors::dtype;
+use crate::ir::{FloatGraph, Problem};
+use crate::op::{Op, OpError, Reshape};
+
+/// The model's outputs with their names; problems are noted.
+pub(super) fn outputs(
+    onnx: &GraphProto,
+    values: &BTreeMap<String, Value>,
+    problems: &mut Vec<Problem>,
+) -> Vec<(String, Tensor, Option<i32>)> {
+    let mut outputs: Vec<(String, Tensor, Option<i32>)> = Vec::new();
+    for info in &onnx.output {
+        let error = match values.get(&info.name) {
+            Some(_) if outputs.iter().any(|(name, ..)| *name == info.name) => {
+                OpError::new("a name of its own wanted, none found")
+            }
+            Some(&Some(tensor)) => {
+                outputs.push((info.name.clone(), tensor, declared_element(info)));
+                continue;
+            }
+            Some(None) => continue,
+            None => OpError::new("a value of the model wanted, nothing makes it"),
+        };
+        problems.push(problem(&info.name, "output", error));
+    }
+    if onnx.output.is_empty() {
+        let error = OpError::new("at least one output wanted, none found");
+        problems.push(problem(&onnx.name, "model", error));
+    }
+    outputs
+}
+
+/// Makes every output a tensor of its own under its own name, and drops what none depends on.
+pub(super) fn finish(
+    mut builder: Builder,
+    outputs: Vec<(String, Tensor, Option<i32>)>,
+) -> Result<FloatGraph, Vec<Problem>> {
+    let mut problems = Vec::new();
+    for (name, tensor, element) in outputs {
+        if let Err(error) = output(&mut builder, &name, tensor, element) {
+            problems.push(problem(&name, "output", error));
+        }
+    }
+    if problems.is_empty() {
+        Ok(sweep(builder.graph))
+    } else {
+        Err(problems)
+    }
+}
+
+fn output(builder: &mut Builder, name: &str, tensor: Tensor, element: Option<i32>) -> Result<(), OpError> {
+    if let Some(element) = element {
+        let (declared, computed) = (dtype(element)?, builder.ty(tensor).dtype);
+        if declared != computed {
+            return Err(OpError::new(format!(
+                "the declared type {declared} wanted, {computed} found"
+            )));
+        }
+    }
+    let constant = builder.constant_of(tensor).is_some();
+    if constant || builder.graph.inputs.contains(&tensor) && builder.graph.tensors[tensor].name == name {
+        let found = if constant { "a constant" } else { "an input" };
+        return Err(OpError::new(format!("a computed value wanted, {found} found"))
+            .with_help("remove it from the model's outputs"));
+    }
+    let shared = builder.producer(tensor).is_none() || builder.graph.outputs.contains(&tensor);
+    let output = if shared {
+        // An input, or the same value under two names: a copy of its own.
+        let shape = builder.shape(tensor).to_vec();
+        builder.begin(name, name);
+        builder.emit(Op::Reshape(Reshape { shape }), &[tensor], "")?
+    } else {
+        builder.rename(tensor, name);
+        tensor
+    };
+    builder.graph.outputs.push(output);
+    Ok(())
+}
+
+/// The graph without nodes that no output depends on, and without tensors that no node names.
+fn sweep(graph: FloatGraph) -> FloatGraph {
+    let mut used = vec![false; graph.tensors.len()];
+    for tensor in graph.inputs.iter().chain(&graph.outputs) {
+        used[tensor.index()] = true;
+    }
+    let mut nodes = Vec::new();
+    for node in graph.nodes.into_iter().rev() {
+        if node.outputs.iter().any(|output| used[output.index()]) {
+            for tensor in node.inputs.iter().chain(&node.outputs) {
+                used[tensor.index()] = true;
+            }
+            nodes.push(node);
+        }
+    }
+    nodes.reverse();
+    let mut kept = FloatGraph::new(graph.name);
+    let moved: Vec<Option<Tensor>> = graph
+        .tensors
+        .iter()
+        .map(|(handle, tensor)| used[handle.index()].then(|| kept.tensors.push(tensor.clone())))
+        .collect();
+    let place = |tensor: &mut Tensor| *tensor = moved[tensor.index()].expect("used tensors are kept");
+    let (mut inputs, mut outputs) = (graph.inputs, graph.outputs);
+    for node in &mut nodes {
+        node.inputs.iter_mut().chain(&mut node.outputs).for_each(place);
+    }
+    inputs.iter_mut().chain(&mut outputs).for_each(place);
+    FloatGraph {
+        nodes,
+        inputs,
+        outputs,
+        notes: graph.notes,
+        ..kept
+    }
+}
