@@ -168,6 +168,20 @@ impl Data {
         }
     }
 
+    /// The elements' bytes, little-endian, as a blob stores them.
+    pub fn to_le_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::I8(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::U8(v) => v.clone(),
+            Self::I16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::I64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::Bool(v) => v.iter().map(|&x| u8::from(x)).collect(),
+        }
+    }
+
     /// The elements at `indices`, in their order. Data movement of any element type.
     pub fn gather(&self, indices: impl Iterator<Item = usize>) -> Self {
         match self {
