@@ -45,6 +45,15 @@ impl Target {
         })
     }
 
+    /// The built-in targets whose memories hold a blob of `flash_bytes` and an arena of `arena_bytes`.
+    pub fn with_room(flash_bytes: u64, arena_bytes: u64) -> Vec<&'static str> {
+        let has_room = |name: &&str| {
+            let target = Self::builtin(name).expect("a name from the list");
+            target.flash().bytes >= flash_bytes && target.arena().bytes >= arena_bytes
+        };
+        Self::names().filter(has_room).collect()
+    }
+
     /// The target that a TOML text describes.
     ///
     /// # Errors
