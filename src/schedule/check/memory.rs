@@ -1,0 +1,46 @@
+//! Symbolic memory: what every byte of the arena is worth.
+
+use std::ops::Range;
+
+use super::value::Value;
+
+/// The arena.
+pub(super) struct Memory {
+    bytes: Vec<Option<Value>>,
+    /// State regions claimed so far; each belongs to one step.
+    states: Vec<Range<u32>>,
+}
+
+impl Memory {
+    /// Nothing is known about any byte.
+    pub(super) fn new(arena_bytes: u32) -> Self {
+        Self {
+            bytes: vec![None; arena_bytes as usize],
+            states: Vec::new(),
+        }
+    }
+
+    /// What the byte at an arena offset is worth; `None` if that is unknown, or outside.
+    pub(super) fn value(&self, offset: u32) -> Option<Value> {
+        self.bytes.get(offset as usize).copied().flatten()
+    }
+
+    /// Writes a byte; outside the arena, nothing happens and readers find nothing.
+    pub(super) fn set(&mut self, offset: u32, value: Value) {
+        if let Some(byte) = self.bytes.get_mut(offset as usize) {
+            *byte = Some(value);
+        }
+    }
+
+    /// Gives a state region to a step; `false` if another has a part of it, or if a tensor lies there.
+    pub(super) fn claim_state(&mut self, region: Range<u32>) -> bool {
+        let shared = self
+            .states
+            .iter()
+            .any(|other| other.start < region.end && region.start < other.end);
+        let held = self.bytes.get(region.start as usize..region.end as usize);
+        let free = held.is_some_and(|bytes| bytes.iter().all(Option::is_none));
+        self.states.push(region);
+        !shared && free
+    }
+}

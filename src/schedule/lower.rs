@@ -1,0 +1,82 @@
+//! Asks every operator for its kernels and gathers what stands in the way, all of it at once.
+
+use super::edges::Edges;
+use super::{InexactNode, ScheduleError};
+use crate::ir::{Node, Problem, QuantGraph};
+use crate::op::quant::QuantTensor;
+use crate::op::{Lowered, OpError};
+use crate::target::Target;
+
+/// The kernels of every node, in the graph's order. Transposes left to the caller have none.
+pub(super) fn nodes(
+    target: &Target,
+    graph: &QuantGraph,
+    edges: &Edges,
+    allow_inexact: bool,
+) -> Result<Vec<Lowered>, ScheduleError> {
+    let mut lowered = Vec::with_capacity(graph.nodes.len());
+    let mut problems = Vec::new();
+    for (node, &left_out) in graph.nodes.iter().zip(&edges.left_out) {
+        if left_out {
+            lowered.push(Lowered::default());
+            continue;
+        }
+        let tensors =
+            |handles: &[_]| -> Vec<&QuantTensor> { handles.iter().map(|&h| &graph.tensors[h]).collect() };
+        match node
+            .op
+            .lower(target, &tensors(&node.inputs), &tensors(&node.outputs))
+        {
+            Ok(kernels) if node.outputs.len() == 1 => lowered.push(kernels),
+            Ok(_) => problems.push(problem(
+                node,
+                OpError::new("a kernel has one output, the node has several"),
+            )),
+            Err(error) => problems.extend(error.0.into_iter().map(|error| problem(node, error))),
+        }
+    }
+    for &output in &edges.outputs {
+        let tensor = &graph.tensors[output];
+        if tensor.data.is_some() {
+            problems.push(Problem {
+                node: tensor.name.clone(),
+                operator: "output".into(),
+                reason: "the output does not depend on any input: it is a constant".into(),
+                help: Some("remove it from the model's outputs".into()),
+            });
+        }
+    }
+    if !problems.is_empty() {
+        return Err(ScheduleError::Unsupported(problems));
+    }
+    let inexact = inexact_nodes(graph, &lowered);
+    if !inexact.is_empty() && !allow_inexact {
+        return Err(ScheduleError::Inexact(inexact));
+    }
+    Ok(lowered)
+}
+
+fn problem(node: &Node<QuantTensor>, error: OpError) -> Problem {
+    Problem {
+        node: node.name.clone(),
+        operator: node.op.name().into(),
+        reason: error.reason,
+        help: error.help,
+    }
+}
+
+fn inexact_nodes(graph: &QuantGraph, lowered: &[Lowered]) -> Vec<InexactNode> {
+    let nodes = graph.nodes.iter().zip(lowered);
+    nodes
+        .filter(|(_, kernels)| !kernels.proof.inexact.is_empty())
+        .map(|(node, kernels)| InexactNode {
+            node: node.name.clone(),
+            channels: kernels
+                .proof
+                .inexact
+                .iter()
+                .map(|channel| channel.channel)
+                .collect(),
+        })
+        .collect()
+}
