@@ -1,1 +1,146 @@
-//! To come.
+//! Quantization: a [`FloatGraph`] becomes a [`QuantGraph`] of int8 tensors.
+//!
+//! A model that brings its own `QuantizeLinear` and `DequantizeLinear` nodes is taken as it stands ([`qdq`]); any
+//! other is calibrated: ranges from samples that the reference executor runs ([`ranges`], [`histogram`]), parameters
+//! from the ranges ([`calibrate`]), symmetric weights per output channel ([`weights`]).
+//!
+//! This stage does not judge whether an operator has an integer kernel; lowering does.
+
+mod calibrate;
+mod histogram;
+mod qdq;
+mod qdq_constant;
+mod qdq_operands;
+mod ranges;
+mod weights;
+
+use crate::ir::verify::{VerifyError, verify};
+use crate::ir::{FloatGraph, Problem, Progress, QuantGraph, SampleError, Samples};
+use crate::op::Op;
+use crate::op::tensor::TensorType;
+use crate::reference::ReferenceError;
+
+/// How the range of a tensor follows from what was observed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Calibrator {
+    /// From the least to the greatest value.
+    #[default]
+    MinMax,
+    /// The middle of the distribution that holds this percentage of the values, above 0 and up to 100.
+    Percentile(f64),
+    /// The range with the least mean squared error between values and their quantized selves.
+    MeanSquaredError,
+}
+
+/// What the user chooses.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Options {
+    /// How ranges follow from samples.
+    pub calibrator: Calibrator,
+}
+
+/// Why a graph cannot be quantized.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum QuantizeError {
+    /// Nodes that have no int8 form here, all of them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Problems(Vec<Problem>),
+    /// A float model without calibration data.
+    #[error(
+        "a float model needs calibration data, and there are no samples; give some inputs as the model meets them \
+         in use, or a model that is already quantized (QuantizeLinear, DequantizeLinear)"
+    )]
+    NoSamples,
+    /// A sample that cannot be read.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
+    /// A sample with another number of inputs than the model.
+    #[error("sample {sample} has {found} inputs, the model has {wanted}")]
+    SampleInputs {
+        /// Index of the sample.
+        sample: usize,
+        /// Inputs of the model.
+        wanted: usize,
+        /// Inputs of the sample.
+        found: usize,
+    },
+    /// A sample of another shape or element type than the input.
+    #[error("sample {sample}, input `{input}`: {wanted} wanted, {found} found")]
+    SampleType {
+        /// Index of the sample.
+        sample: usize,
+        /// The model's input.
+        input: String,
+        /// The input's type.
+        wanted: TensorType,
+        /// The sample's type.
+        found: TensorType,
+    },
+    /// A value that is NaN or infinite, in a sample or on the way.
+    #[error("sample {sample} makes `{tensor}` hold {value}, which no int8 range can take")]
+    NotFinite {
+        /// Index of the sample.
+        sample: usize,
+        /// The tensor.
+        tensor: String,
+        /// The value.
+        value: f32,
+    },
+    /// A percentage outside its range.
+    #[error("a percentile above 0 and up to 100 wanted, {0} found")]
+    Percentile(f64),
+    /// The reference executor stopped.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// The quantized graph breaks a rule of graphs: a bug of ours.
+    #[error("the quantized graph is invalid: {0}")]
+    Invalid(#[from] VerifyError),
+}
+
+/// Quantizes a graph. Samples are not touched where the graph is quantized already.
+///
+/// # Errors
+/// See [`QuantizeError`].
+pub fn run(
+    graph: FloatGraph,
+    samples: &dyn Samples,
+    options: &Options,
+    progress: Progress<'_>,
+) -> Result<QuantGraph, QuantizeError> {
+    let quant = if is_quantized(&graph) {
+        qdq::absorb(&graph).map_err(QuantizeError::Problems)?
+    } else {
+        let ranges = ranges::observe(&graph, samples, options.calibrator, progress)?;
+        calibrate::quantize(&graph, &ranges).map_err(QuantizeError::Problems)?
+    };
+    verify(&quant)?;
+    Ok(quant)
+}
+
+/// Whether a model brings its own quantization.
+pub fn is_quantized(graph: &FloatGraph) -> bool {
+    graph
+        .nodes
+        .iter()
+        .any(|node| matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_)))
+}
+
+/// A problem of a node.
+fn problem<T>(node: &crate::ir::Node<T>, reason: impl Into<String>, help: Option<&str>) -> Problem {
+    Problem {
+        node: node.name.clone(),
+        operator: node.op.name().into(),
+        reason: reason.into(),
+        help: help.map(Into::into),
+    }
+}
+
+/// A name that is not taken yet, after `name`; takes it.
+fn fresh_name(names: &mut std::collections::HashSet<String>, name: &str) -> String {
+    let fresh = (1..)
+        .map(|i| format!("{name}#{i}"))
+        .find(|candidate| !names.contains(candidate))
+        .expect("one of endlessly many names is free");
+    names.insert(fresh.clone());
+    fresh
+}

@@ -1,0 +1,368 @@
+//! A calibrated float graph becomes int8: parameters from ranges, weights and biases from their values.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{problem, weights};
+use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Problem, QuantGraph};
+use crate::op::quant::{QuantParams, QuantTensor, Quantization, Range};
+use crate::op::tensor::{DType, Data, TensorType, Values};
+use crate::op::{Op, OutputParams};
+
+/// Quantizes `graph` with the ranges observed, by tensor.
+pub(super) fn quantize(graph: &FloatGraph, ranges: &[Option<Range>]) -> Result<QuantGraph, Vec<Problem>> {
+    let params = choose_params(graph, ranges);
+    let mut quantizer = Quantizer {
+        graph,
+        params,
+        out: QuantGraph::new(graph.name.clone()),
+        mapped: vec![None; graph.tensors.len()],
+        names: graph
+            .tensors
+            .iter()
+            .map(|(_, tensor)| tensor.name.clone())
+            .collect(),
+        problems: Vec::new(),
+    };
+    quantizer.out.notes = graph.notes.clone();
+    for &input in &graph.inputs {
+        let handle = quantizer.activation(input);
+        quantizer.out.inputs.push(handle);
+    }
+    for node in &graph.nodes {
+        quantizer.node(node);
+    }
+    for &output in &graph.outputs {
+        let handle = quantizer.mapped[output.index()].unwrap_or_else(|| quantizer.activation(output));
+        quantizer.out.outputs.push(handle);
+    }
+    if quantizer.problems.is_empty() {
+        Ok(quantizer.out)
+    } else {
+        Err(quantizer.problems)
+    }
+}
+
+/// The parameters of every f32 tensor that is no constant.
+fn choose_params(graph: &FloatGraph, ranges: &[Option<Range>]) -> Vec<Option<QuantParams>> {
+    let mut params: Vec<Option<QuantParams>> = vec![None; graph.tensors.len()];
+    let shared = shared_with(graph);
+    let range_of = |tensor: Handle<FloatTensor>| ranges[shared[tensor.index()].index()];
+    for &input in &graph.inputs {
+        params[input.index()] =
+            integer_params(graph.tensors[input].ty.dtype).or_else(|| Some(params_of(range_of(input))));
+    }
+    for node in &graph.nodes {
+        for &output in &node.outputs {
+            let chosen = match node.op.output_params() {
+                OutputParams::Observed => None,
+                OutputParams::SameAsInput(input) => {
+                    node.inputs.get(input).and_then(|input| params[input.index()])
+                }
+                OutputParams::Fixed(fixed) => Some(fixed),
+            };
+            let observed = || {
+                let limited = |range| node.op.output_range(range);
+                let own = shared[output.index()] == output;
+                params_of(if own {
+                    ranges[output.index()].map(limited)
+                } else {
+                    range_of(output)
+                })
+            };
+            let read_as_integers = passed_through(graph, node).and_then(|input| params[input.index()]);
+            params[output.index()] = read_as_integers.or(chosen).or_else(|| Some(observed()));
+        }
+    }
+    params
+}
+
+/// Whose range each tensor takes: its own, or that of the concatenation that alone reads it, so that nothing has to
+/// be rescaled on the way into it.
+fn shared_with(graph: &FloatGraph) -> Vec<Handle<FloatTensor>> {
+    let mut shared: Vec<_> = graph.tensors.handles().collect();
+    for node in graph.nodes.iter().rev() {
+        if !matches!(node.op, Op::Concat(_)) {
+            continue;
+        }
+        let root = shared[node.outputs[0].index()];
+        for &input in &node.inputs {
+            let free = graph
+                .producer(input)
+                .is_some_and(|producer| graph.nodes[producer].op.output_params() == OutputParams::Observed);
+            if free && graph.has_one_reader(input) {
+                shared[input.index()] = root;
+            }
+        }
+    }
+    shared
+}
+
+/// int8 parameters over a range: zero is always in it and exact, and 255 steps span it.
+pub(super) fn params_of(range: Option<Range>) -> QuantParams {
+    let (min, max) = range.map_or((0.0, 0.0), |range| {
+        (f64::from(range.min.min(0.0)), f64::from(range.max.max(0.0)))
+    });
+    let scale = ((max - min) / 255.0) as f32;
+    if !scale.is_normal() {
+        // Nothing but zero was seen: any step will do.
+        return QuantParams {
+            scale: 1.0 / 256.0,
+            zero_point: -128,
+        };
+    }
+    let zero_point = libm::rint(-128.0 - min / f64::from(scale));
+    QuantParams {
+        scale,
+        zero_point: zero_point.clamp(-128.0, 127.0) as i32,
+    }
+}
+
+/// The parameters under which an integer input counts as itself.
+fn integer_params(dtype: DType) -> Option<QuantParams> {
+    let zero_point = match dtype {
+        DType::I8 => 0,
+        DType::U8 => -128,
+        DType::F32 | DType::F64 | DType::I16 | DType::I32 | DType::I64 | DType::Bool => return None,
+    };
+    Some(QuantParams {
+        scale: 1.0,
+        zero_point,
+    })
+}
+
+/// The input of a cast from 8-bit integers to reals: the same codes, in steps of one.
+fn passed_through(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<Handle<FloatTensor>> {
+    let input = *node.inputs.first()?;
+    let is_cast = matches!(&node.op, Op::Cast(cast) if cast.to == DType::F32);
+    let tensor = &graph.tensors[input];
+    (is_cast && tensor.data.is_none() && integer_params(tensor.ty.dtype).is_some()).then_some(input)
+}
+
+struct Quantizer<'g> {
+    graph: &'g FloatGraph,
+    params: Vec<Option<QuantParams>>,
+    out: QuantGraph,
+    mapped: Vec<Option<Handle<QuantTensor>>>,
+    /// Names taken.
+    names: HashSet<String>,
+    problems: Vec<Problem>,
+}
+
+impl Quantizer<'_> {
+    fn node(&mut self, node: &Node<FloatTensor>) {
+        if let Some(input) = passed_through(self.graph, node) {
+            self.mapped[node.outputs[0].index()] = self.mapped[input.index()];
+            return;
+        }
+        let inputs = match &node.op {
+            Op::Conv2d(_) | Op::Dense(_) => self.weighted(node),
+            Op::Gather(_) => self.operands(node, |position| position == 1),
+            Op::Binary(_) | Op::Concat(_) => self.operands(node, |_| false),
+            Op::BatchNormalization(_) => self.operands(node, |position| position > 0),
+            Op::AveragePool(_)
+            | Op::Cast(_)
+            | Op::Delay(_)
+            | Op::DequantizeLinear(_)
+            | Op::MatMul(_)
+            | Op::MaxPool(_)
+            | Op::Pad(_)
+            | Op::QuantizeLinear(_)
+            | Op::ReduceMean(_)
+            | Op::Reshape(_)
+            | Op::Slice(_)
+            | Op::Softmax(_)
+            | Op::Transpose(_)
+            | Op::Unary(_) => self.operands(node, |_| false),
+        };
+        for &output in &node.outputs {
+            let ty = &self.graph.tensors[output].ty;
+            if ty.dtype != DType::F32 {
+                let reason = format!("its output is {ty}; only reals of f32 become int8");
+                self.problems.push(problem(node, reason, None));
+            }
+        }
+        let Some(inputs) = inputs else { return };
+        let outputs = node
+            .outputs
+            .iter()
+            .map(|&output| self.activation(output))
+            .collect();
+        self.out.nodes.push(Node {
+            name: node.name.clone(),
+            op: node.op.clone(),
+            inputs,
+            outputs,
+        });
+    }
+
+    /// The int8 tensor of an activation, made where there is none yet.
+    fn activation(&mut self, tensor: Handle<FloatTensor>) -> Handle<QuantTensor> {
+        if let Some(handle) = self.mapped[tensor.index()] {
+            return handle;
+        }
+        let float = &self.graph.tensors[tensor];
+        let params = self.params[tensor.index()].unwrap_or_else(|| params_of(None));
+        let handle = self.out.tensors.push(QuantTensor {
+            name: float.name.clone(),
+            ty: TensorType::new(DType::I8, float.ty.shape.clone()),
+            quantization: Quantization::PerTensor(params),
+            model_dtype: float.ty.dtype,
+            data: None,
+        });
+        self.mapped[tensor.index()] = Some(handle);
+        handle
+    }
+
+    /// Inputs of an operator without weights. Constants at `plain` positions stay as they are; others become int8
+    /// over their own range, but for single numbers, which are computed with exactly.
+    fn operands(
+        &mut self,
+        node: &Node<FloatTensor>,
+        plain: impl Fn(usize) -> bool,
+    ) -> Option<Vec<Handle<QuantTensor>>> {
+        let operand = |(position, &input): (usize, &Handle<FloatTensor>)| {
+            let tensor = &self.graph.tensors[input];
+            let Some(data) = &tensor.data else {
+                if integer_params(tensor.ty.dtype).is_none() && tensor.ty.dtype != DType::F32 {
+                    let reason = format!(
+                        "its input `{}` is {}; int8 needs reals of f32",
+                        tensor.name, tensor.ty
+                    );
+                    self.problems.push(problem(node, reason, None));
+                    return None;
+                }
+                return Some(self.activation(input));
+            };
+            if let Some(handle) = self.mapped[input.index()] {
+                return Some(handle);
+            }
+            let one_number = matches!(node.op, Op::Binary(_)) && data.data.len() == 1;
+            let (quantization, data) = match data.as_f32() {
+                Some(values) if !plain(position) => {
+                    if values.iter().any(|value| !value.is_finite()) {
+                        let reason =
+                            format!("the constant `{}` holds values that are not finite", tensor.name);
+                        self.problems.push(problem(node, reason, None));
+                        return None;
+                    }
+                    if one_number {
+                        (Quantization::Plain, Arc::clone(data))
+                    } else {
+                        let (params, codes) = quantize_constant(values);
+                        let values = Values::new(data.shape.clone(), Data::I8(codes));
+                        (Quantization::PerTensor(params), Arc::new(values))
+                    }
+                }
+                Some(_) | None => (Quantization::Plain, Arc::clone(data)),
+            };
+            let handle = self.out.tensors.push(QuantTensor {
+                name: tensor.name.clone(),
+                ty: data.ty(),
+                quantization,
+                model_dtype: tensor.ty.dtype,
+                data: Some(data),
+            });
+            self.mapped[input.index()] = Some(handle);
+            Some(handle)
+        };
+        // All of them, so that every problem is seen.
+        let inputs: Vec<_> = node.inputs.iter().enumerate().map(operand).collect();
+        inputs.into_iter().collect()
+    }
+
+    /// Inputs of a convolution or dense layer.
+    fn weighted(&mut self, node: &Node<FloatTensor>) -> Option<Vec<Handle<QuantTensor>>> {
+        let x = *node.inputs.first()?;
+        let constant = |position: usize| {
+            let tensor = &self.graph.tensors[*node.inputs.get(position)?];
+            let values = tensor.data.as_deref().and_then(Values::as_f32);
+            Some((
+                tensor,
+                values.filter(|values| values.iter().all(|value| value.is_finite())),
+            ))
+        };
+        let weights = constant(1)?;
+        let bias = constant(2);
+        let mut sound = true;
+        for (tensor, values) in [Some(weights), bias].into_iter().flatten() {
+            if values.is_none() {
+                let reason = format!("`{}` is not a constant of finite f32 values", tensor.name);
+                let help = "layers whose weights are computed have no integer kernel";
+                self.problems.push(problem(node, reason, Some(help)));
+                sound = false;
+            }
+        }
+        if !sound {
+            return None;
+        }
+        let params = self.params[x.index()]?;
+        let (tensor, values) = (weights.0, weights.1?);
+        let shape = tensor.ty.shape.clone();
+        let channels = *shape.first()?;
+        let quantized = weights::quantize(
+            values,
+            channels,
+            bias.and_then(|(_, values)| values).unwrap_or(&[]),
+            params.scale,
+        );
+        if !quantized.coarser.is_empty() {
+            self.out.notes.push(format!(
+                "{} `{}`: the bias of {} of its {channels} channels is too large for weights in 127 steps; theirs \
+                 are coarser",
+                node.op.name(),
+                node.name,
+                quantized.coarser.len()
+            ));
+        }
+        let bias_scales = quantized
+            .scales
+            .iter()
+            .map(|scale| scale * params.scale)
+            .collect();
+        let weights = self.constant(
+            &tensor.name,
+            Values::new(shape, Data::I8(quantized.codes)),
+            quantized.scales,
+        );
+        let mut inputs = vec![self.activation(x), weights];
+        if let Some((tensor, _)) = bias {
+            let values = Values::new([channels], Data::I32(quantized.bias));
+            inputs.push(self.constant(&tensor.name, values, bias_scales));
+        }
+        Some(inputs)
+    }
+
+    /// A constant with a scale per output channel. Two layers may share weights and quantize them apart.
+    fn constant(&mut self, name: &str, values: Values, scales: Vec<f32>) -> Handle<QuantTensor> {
+        let taken = self.out.tensors.iter().any(|(_, tensor)| tensor.name == name);
+        let name = if taken {
+            super::fresh_name(&mut self.names, name)
+        } else {
+            name.into()
+        };
+        self.out.tensors.push(QuantTensor {
+            name,
+            ty: values.ty(),
+            quantization: Quantization::PerChannel { axis: 0, scales },
+            model_dtype: DType::F32,
+            data: Some(Arc::new(values)),
+        })
+    }
+}
+
+/// A constant over its own range.
+fn quantize_constant(values: &[f32]) -> (QuantParams, Vec<i8>) {
+    let range = values
+        .iter()
+        .fold(Range { min: 0.0, max: 0.0 }, |range, &value| Range {
+            min: range.min.min(value),
+            max: range.max.max(value),
+        });
+    let params = params_of(Some(range));
+    let code = |&value: &f32| {
+        let steps = libm::rint(f64::from(value) / f64::from(params.scale));
+        (steps + f64::from(params.zero_point)).clamp(-128.0, 127.0) as i8
+    };
+    (params, values.iter().map(code).collect())
+}

@@ -1,0 +1,545 @@
+//! A quantized model, taken as it stands: `DequantizeLinear` before an operator and `QuantizeLinear` behind it become
+//! the parameters of its int8 tensors.
+//!
+//! ```text
+//! codes of x ── DequantizeLinear ── op ── QuantizeLinear ── codes of y      becomes      x ── op ── y
+//! ```
+//!
+//! Every real tensor lies on a *grid*, the parameters of the int8 tensor that stands for it:
+//!
+//! - *exactly*, behind a `DequantizeLinear`, and behind whatever only moves such values;
+//! - *rounded*, where its values are computed and a `QuantizeLinear` rounds them. Rounding commutes with moving values,
+//!   with taking the largest and with clamping, so the grid of a `QuantizeLinear` reaches back through those to the
+//!   operator that computes.
+//!
+//! Operators that compute take exact inputs only: a value that the model computes with before it is rounded has no
+//! int8 tensor that stands for it, and its reader is refused by name.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::qdq_constant::constant;
+use super::{fresh_name, problem};
+use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Problem, QuantGraph};
+use crate::op::quant::{QuantParams, QuantTensor, Quantization};
+use crate::op::tensor::{DType, TensorType, Values};
+use crate::op::{Op, Pad, PadMode, Reshape, UnaryKind};
+
+/// What to do about a tensor that is not quantized.
+const WAY_OUT: &str =
+    "put QuantizeLinear and DequantizeLinear around it, or compile the float model with calibration data";
+
+/// Turns a model with `QuantizeLinear` and `DequantizeLinear` nodes into int8 tensors.
+pub(super) fn absorb(graph: &FloatGraph) -> Result<QuantGraph, Vec<Problem>> {
+    let mut absorber = Absorber::new(graph);
+    absorber.spread_grids();
+    for node in absorber.live_nodes() {
+        absorber.node(node);
+    }
+    absorber.ports();
+    if absorber.problems.is_empty() {
+        Ok(absorber.out)
+    } else {
+        Err(absorber.problems)
+    }
+}
+
+pub(super) struct Absorber<'g> {
+    pub(super) graph: &'g FloatGraph,
+    producers: Vec<Option<usize>>,
+    /// The grid of every tensor that has one, by tensor. Zero points are those of int8.
+    grid: Vec<Option<QuantParams>>,
+    /// Whether a real tensor lies on its grid exactly.
+    exact: Vec<bool>,
+    pub(super) out: QuantGraph,
+    pub(super) mapped: Vec<Option<Handle<QuantTensor>>>,
+    pub(super) names: HashSet<String>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl<'g> Absorber<'g> {
+    fn new(graph: &'g FloatGraph) -> Self {
+        let mut producers = vec![None; graph.tensors.len()];
+        for (position, node) in graph.nodes.iter().enumerate() {
+            for output in &node.outputs {
+                producers[output.index()] = Some(position);
+            }
+        }
+        let mut out = QuantGraph::new(graph.name.clone());
+        out.notes = graph.notes.clone();
+        Self {
+            graph,
+            producers,
+            grid: vec![None; graph.tensors.len()],
+            exact: vec![false; graph.tensors.len()],
+            out,
+            mapped: vec![None; graph.tensors.len()],
+            names: graph
+                .tensors
+                .iter()
+                .map(|(_, tensor)| tensor.name.clone())
+                .collect(),
+            problems: Vec::new(),
+        }
+    }
+
+    fn producer(&self, tensor: Handle<FloatTensor>) -> Option<&'g Node<FloatTensor>> {
+        self.producers[tensor.index()].map(|position| &self.graph.nodes[position])
+    }
+
+    fn is_dequantized(&self, tensor: Handle<FloatTensor>) -> bool {
+        matches!(self.producer(tensor), Some(node) if matches!(node.op, Op::DequantizeLinear(_)))
+    }
+
+    /// The nodes that an output depends on and that act on what is not constant, in order.
+    fn live_nodes(&self) -> Vec<&'g Node<FloatTensor>> {
+        let mut needed = vec![false; self.graph.tensors.len()];
+        for output in &self.graph.outputs {
+            needed[output.index()] = true;
+        }
+        let mut varies = vec![false; self.graph.tensors.len()];
+        for input in &self.graph.inputs {
+            varies[input.index()] = true;
+        }
+        for node in &self.graph.nodes {
+            let varying = node.inputs.iter().any(|input| varies[input.index()]);
+            node.outputs
+                .iter()
+                .for_each(|output| varies[output.index()] = varying);
+        }
+        let mut live = Vec::new();
+        for node in self.graph.nodes.iter().rev() {
+            if node
+                .outputs
+                .iter()
+                .any(|output| needed[output.index()] && varies[output.index()])
+            {
+                node.inputs.iter().for_each(|input| needed[input.index()] = true);
+                live.push(node);
+            }
+        }
+        live.reverse();
+        live
+    }
+
+    /// Finds every tensor's grid: from `QuantizeLinear` and `DequantizeLinear` backwards, then forwards.
+    fn spread_grids(&mut self) {
+        let live = self.live_nodes();
+        for node in live.iter().rev() {
+            match &node.op {
+                Op::QuantizeLinear(_) => {
+                    let Some(params) = self.parameters(node) else {
+                        continue;
+                    };
+                    self.grid[node.outputs[0].index()] = Some(params);
+                    self.want(node, node.inputs[0], params);
+                }
+                Op::DequantizeLinear(_) => {
+                    let Some(params) = self.parameters(node) else {
+                        continue;
+                    };
+                    self.grid[node.outputs[0].index()] = Some(params);
+                    self.want(node, node.inputs[0], params);
+                }
+                op => {
+                    if let Some(params) = self.grid[node.outputs[0].index()] {
+                        for &input in carried(op, &node.inputs) {
+                            let dtype = self.graph.tensors[input].ty.dtype;
+                            if commutes(op, dtype) && self.grid[input.index()].is_none() {
+                                self.want(node, input, params);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        for node in live {
+            if node
+                .outputs
+                .iter()
+                .any(|output| self.grid[output.index()].is_some())
+            {
+                continue;
+            }
+            let first = carried(&node.op, &node.inputs).first();
+            if let Some(&input) = first
+                && moves(&node.op)
+            {
+                self.grid[node.outputs[0].index()] = self.grid[input.index()];
+            }
+        }
+    }
+
+    /// Gives a tensor a grid that `reader` asks for. What a `DequantizeLinear` gave has its own already.
+    fn want(&mut self, reader: &Node<FloatTensor>, tensor: Handle<FloatTensor>, params: QuantParams) {
+        if self.is_dequantized(tensor) || self.graph.tensors[tensor].data.is_some() {
+            return;
+        }
+        match self.grid[tensor.index()] {
+            None => self.grid[tensor.index()] = Some(params),
+            Some(other) if other == params => {}
+            Some(other) => self.problems.push(problem(
+                reader,
+                format!(
+                    "`{}` is read with scale {} and zero point {}, and elsewhere with {} and {}",
+                    self.graph.tensors[tensor].name,
+                    params.scale,
+                    params.zero_point,
+                    other.scale,
+                    other.zero_point
+                ),
+                Some("give all its QuantizeLinear and DequantizeLinear nodes the same parameters"),
+            )),
+        }
+    }
+
+    /// The parameters of a `QuantizeLinear` or `DequantizeLinear`, as those of int8.
+    fn parameters(&mut self, node: &Node<FloatTensor>) -> Option<QuantParams> {
+        let number = |position: usize| {
+            node.inputs
+                .get(position)
+                .and_then(|&input| constant(self.graph, input))
+        };
+        let (scale, zero_point) = (number(1), number(2));
+        let found = match (&scale, &zero_point) {
+            (Some(scale), Some(zero_point)) => match (scale.as_f32(), zero_point.to_i64().as_deref()) {
+                (Some(&[scale]), Some(&[zero])) if scale.is_normal() && scale > 0.0 => {
+                    match zero_point.data.dtype() {
+                        DType::I8 => Some((scale, zero)),
+                        DType::U8 => Some((scale, zero - 128)),
+                        DType::F32 | DType::F64 | DType::I16 | DType::I32 | DType::I64 | DType::Bool => None,
+                    }
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        if found.is_none() {
+            let kind = zero_point.map_or("computed".into(), |values| values.ty().to_string());
+            let reason = format!(
+                "activations need one constant scale and an int8 or uint8 zero point; this one is {kind}"
+            );
+            self.problems
+                .push(problem(node, reason, Some("quantize activations per tensor")));
+        }
+        found.map(|(scale, zero)| QuantParams {
+            scale,
+            zero_point: zero as i32, // of an 8-bit type
+        })
+    }
+
+    fn node(&mut self, node: &Node<FloatTensor>) {
+        match &node.op {
+            Op::QuantizeLinear(_) => self.quantize(node),
+            Op::DequantizeLinear(_) => {
+                let (codes, reals) = (node.inputs[0], node.outputs[0]);
+                self.mapped[reals.index()] = self.codes(codes);
+                self.exact[reals.index()] = true;
+            }
+            op => {
+                let known = self.problems.len();
+                let commutes = commutes(op, self.graph.tensors[node.inputs[0]].ty.dtype);
+                let inputs = self.inputs(node, commutes);
+                let outputs: Vec<_> = node
+                    .outputs
+                    .iter()
+                    .map(|&output| self.output(node, output))
+                    .collect();
+                let (Some(inputs), Some(outputs)) = (inputs, outputs.into_iter().collect::<Option<Vec<_>>>())
+                else {
+                    if self.problems.len() == known {
+                        self.problems.push(problem(
+                            node,
+                            "it stands among operators that are not quantized",
+                            Some(WAY_OUT),
+                        ));
+                    }
+                    return;
+                };
+                let op = self.over_reals(node);
+                self.out.nodes.push(Node {
+                    name: node.name.clone(),
+                    op,
+                    inputs,
+                    outputs,
+                });
+            }
+        }
+    }
+
+    /// The operator, with what it says about codes said about reals.
+    fn over_reals(&self, node: &Node<FloatTensor>) -> Op {
+        let input = node.inputs[0];
+        match (&node.op, self.grid[input.index()]) {
+            (
+                Op::Pad(Pad {
+                    before,
+                    after,
+                    mode: PadMode::Constant(code),
+                }),
+                Some(params),
+            ) if !self.graph.tensors[input].ty.dtype.is_float() => {
+                let shift = if self.graph.tensors[input].ty.dtype == DType::U8 {
+                    128.0
+                } else {
+                    0.0
+                };
+                let steps = code - shift - params.zero_point as f32;
+                Op::Pad(Pad {
+                    before: before.clone(),
+                    after: after.clone(),
+                    mode: PadMode::Constant(steps * params.scale),
+                })
+            }
+            (op, _) => op.clone(),
+        }
+    }
+
+    /// `QuantizeLinear`: nothing to do behind an operator; a change of parameters behind `DequantizeLinear`.
+    fn quantize(&mut self, node: &Node<FloatTensor>) {
+        let (reals, codes) = (node.inputs[0], node.outputs[0]);
+        let Some(wanted) = self.grid[codes.index()] else {
+            return;
+        };
+        let Some(source) = self.codes(reals) else { return };
+        if self.grid[reals.index()] == Some(wanted) {
+            self.mapped[codes.index()] = Some(source);
+            return;
+        }
+        let output = self.tensor(codes, wanted);
+        self.out.nodes.push(Node {
+            name: node.name.clone(),
+            op: Op::Reshape(Reshape {
+                shape: self.graph.tensors[codes].ty.shape.clone(),
+            }),
+            inputs: vec![source],
+            outputs: vec![output],
+        });
+    }
+
+    /// The int8 tensor that stands for a tensor; inputs of the graph are made here.
+    fn codes(&mut self, tensor: Handle<FloatTensor>) -> Option<Handle<QuantTensor>> {
+        if let Some(handle) = self.mapped[tensor.index()] {
+            return Some(handle);
+        }
+        if !self.graph.inputs.contains(&tensor) {
+            return None;
+        }
+        let params = self.grid[tensor.index()]?;
+        Some(self.tensor(tensor, params))
+    }
+
+    /// A new int8 tensor for `tensor`.
+    fn tensor(&mut self, tensor: Handle<FloatTensor>, params: QuantParams) -> Handle<QuantTensor> {
+        let float = &self.graph.tensors[tensor];
+        let handle = self.out.tensors.push(QuantTensor {
+            name: float.name.clone(),
+            ty: TensorType::new(DType::I8, float.ty.shape.clone()),
+            quantization: Quantization::PerTensor(params),
+            model_dtype: float.ty.dtype,
+            data: None,
+        });
+        self.mapped[tensor.index()] = Some(handle);
+        handle
+    }
+
+    /// The output of a node that computes or moves.
+    fn output(
+        &mut self,
+        node: &Node<FloatTensor>,
+        tensor: Handle<FloatTensor>,
+    ) -> Option<Handle<QuantTensor>> {
+        let float = &self.graph.tensors[tensor];
+        let Some(params) = self.grid[tensor.index()] else {
+            let reason = format!("its output `{}` is not quantized", float.name);
+            self.problems.push(problem(node, reason, Some(WAY_OUT)));
+            return None;
+        };
+        let moved = carried(&node.op, &node.inputs);
+        let exact_inputs = moved.iter().all(|input| {
+            let on_grid = self.exact[input.index()] && self.grid[input.index()] == Some(params);
+            on_grid || self.graph.tensors[*input].ty.dtype != DType::F32
+        });
+        self.exact[tensor.index()] = moves(&node.op) && !moved.is_empty() && exact_inputs;
+        Some(self.tensor(tensor, params))
+    }
+
+    /// An input that has to lie on a grid, for a node that computes with it or, commuting, only moves it.
+    pub(super) fn activation(
+        &mut self,
+        node: &Node<FloatTensor>,
+        tensor: Handle<FloatTensor>,
+        commutes: bool,
+    ) -> Option<Handle<QuantTensor>> {
+        let float = &self.graph.tensors[tensor];
+        let output_grid = self.grid[node.outputs[0].index()];
+        let grid = self.grid[tensor.index()];
+        let sound = if float.ty.dtype.is_float() {
+            self.exact[tensor.index()] || (commutes && grid.is_some() && grid == output_grid)
+        } else {
+            // Integers are codes only for what moves them.
+            commutes
+        };
+        let codes = if sound { self.codes(tensor) } else { None };
+        if codes.is_none() {
+            let reason = match grid {
+                Some(_) if sound => format!(
+                    "its input `{}` comes from an operator that is not quantized",
+                    float.name
+                ),
+                Some(_) if float.ty.dtype.is_float() => {
+                    format!("it computes with `{}` before that is rounded", float.name)
+                }
+                Some(_) | None => format!("its input `{}` ({}) is not quantized", float.name, float.ty),
+            };
+            self.problems.push(problem(node, reason, Some(WAY_OUT)));
+        }
+        codes
+    }
+
+    /// The parameters of a tensor's grid.
+    pub(super) fn grid(&self, tensor: Handle<FloatTensor>) -> Option<QuantParams> {
+        self.grid[tensor.index()]
+    }
+
+    /// Adds a constant to the quantized graph under the name of a tensor, or one like it where that is taken.
+    pub(super) fn constant(
+        &mut self,
+        tensor: Handle<FloatTensor>,
+        values: Values,
+        quantization: Quantization,
+    ) -> Handle<QuantTensor> {
+        let name = &self.graph.tensors[tensor].name;
+        let taken = self.out.tensors.iter().any(|(_, tensor)| tensor.name == *name);
+        let name = if taken {
+            fresh_name(&mut self.names, name)
+        } else {
+            name.clone()
+        };
+        self.out.tensors.push(QuantTensor {
+            name,
+            ty: values.ty(),
+            quantization,
+            model_dtype: self.graph.tensors[tensor].ty.dtype,
+            data: Some(Arc::new(values)),
+        })
+    }
+
+    /// Inputs and outputs of the graph, under the model's names and element types.
+    fn ports(&mut self) {
+        for &input in &self.graph.inputs {
+            let float = &self.graph.tensors[input];
+            match self.codes(input) {
+                Some(handle) => self.out.inputs.push(handle),
+                None => self.problems.push(Problem {
+                    node: float.name.clone(),
+                    operator: "input".into(),
+                    reason: format!(
+                        "the model's input ({}) is not quantized before it is used",
+                        float.ty
+                    ),
+                    help: Some(WAY_OUT.into()),
+                }),
+            }
+        }
+        for &output in &self.graph.outputs {
+            let float = &self.graph.tensors[output];
+            let sound = !float.ty.dtype.is_float() || self.exact[output.index()];
+            let Some(handle) = self.mapped[output.index()].filter(|_| sound) else {
+                self.problems.push(Problem {
+                    node: float.name.clone(),
+                    operator: "output".into(),
+                    reason: format!("the model's output ({}) is not quantized", float.ty),
+                    help: Some(WAY_OUT.into()),
+                });
+                continue;
+            };
+            let port = self.port(output, handle);
+            self.out.outputs.push(port);
+        }
+    }
+
+    /// The tensor of an output: the codes' own, unless they serve as another input or output already.
+    fn port(&mut self, output: Handle<FloatTensor>, codes: Handle<QuantTensor>) -> Handle<QuantTensor> {
+        let float = &self.graph.tensors[output];
+        let is_taken = self.out.inputs.contains(&codes) || self.out.outputs.contains(&codes);
+        let is_own = self.out.tensors[codes].name == float.name;
+        if !is_taken && !is_own {
+            let tensor = &mut self.out.tensors[codes];
+            tensor.name = float.name.clone();
+            tensor.model_dtype = float.ty.dtype;
+        }
+        if !is_taken || is_own {
+            return codes;
+        }
+        let params = self.out.tensors[codes].params();
+        let copy = self.tensor(output, params.expect("codes have parameters"));
+        self.out.nodes.push(Node {
+            name: float.name.clone(),
+            op: Op::Reshape(Reshape {
+                shape: float.ty.shape.clone(),
+            }),
+            inputs: vec![codes],
+            outputs: vec![copy],
+        });
+        copy
+    }
+}
+
+/// The inputs whose values an operator moves or compares: those that share its grid.
+fn carried<'n>(op: &Op, inputs: &'n [Handle<FloatTensor>]) -> &'n [Handle<FloatTensor>] {
+    match op {
+        Op::Concat(_) => inputs,
+        _ if !inputs.is_empty() => &inputs[..1],
+        _ => &[],
+    }
+}
+
+/// Whether rounding may come before the operator as well as behind it, on elements of this type.
+fn commutes(op: &Op, dtype: DType) -> bool {
+    match op {
+        Op::Unary(unary) => matches!(unary.kind, UnaryKind::Clamp(_)) && dtype.is_float(),
+        Op::MaxPool(pool) => dtype.is_float() || pool.clamp.is_none(),
+        Op::Pad(pad) => match pad.mode {
+            // Zero lies on every grid; codes pad with a code.
+            PadMode::Constant(value) => value == 0.0 || !dtype.is_float(),
+            PadMode::Edge | PadMode::Reflect => true,
+        },
+        Op::Concat(_) | Op::Gather(_) | Op::Reshape(_) | Op::Slice(_) | Op::Transpose(_) => true,
+        Op::AveragePool(_)
+        | Op::BatchNormalization(_)
+        | Op::Binary(_)
+        | Op::Cast(_)
+        | Op::Conv2d(_)
+        | Op::Delay(_)
+        | Op::Dense(_)
+        | Op::DequantizeLinear(_)
+        | Op::MatMul(_)
+        | Op::QuantizeLinear(_)
+        | Op::ReduceMean(_)
+        | Op::Softmax(_) => false,
+    }
+}
+
+/// Whether every value of the output is one of the input's, or zero: it then lies on the input's grid.
+fn moves(op: &Op) -> bool {
+    match op {
+        Op::MaxPool(pool) => pool.clamp.is_none(),
+        Op::Pad(pad) => !matches!(pad.mode, PadMode::Constant(value) if value != 0.0),
+        Op::Concat(_) | Op::Delay(_) | Op::Gather(_) | Op::Reshape(_) | Op::Slice(_) | Op::Transpose(_) => {
+            true
+        }
+        Op::AveragePool(_)
+        | Op::BatchNormalization(_)
+        | Op::Binary(_)
+        | Op::Cast(_)
+        | Op::Conv2d(_)
+        | Op::Dense(_)
+        | Op::DequantizeLinear(_)
+        | Op::MatMul(_)
+        | Op::QuantizeLinear(_)
+        | Op::ReduceMean(_)
+        | Op::Softmax(_)
+        | Op::Unary(_) => false,
+    }
+}

@@ -1,0 +1,145 @@
+//! Constants of a quantized model: integers behind a `DequantizeLinear`, whatever moved them on the way.
+
+use crate::ir::{FloatGraph, FloatTensor, Handle};
+use crate::op::Op;
+use crate::op::tensor::{DType, Data, Values};
+
+/// `real = scales[i] · (codes − zero_points[i])`, `i` along `axis` or 0.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Stored {
+    /// The integers, in the order the reader sees.
+    pub(super) codes: Values,
+    /// One scale, or one per index of `axis`.
+    pub(super) scales: Vec<f32>,
+    /// One zero point per scale.
+    pub(super) zero_points: Vec<i64>,
+    /// The axis of the scales.
+    pub(super) axis: usize,
+}
+
+/// The value of a tensor that depends on constants only. Integers behind `DequantizeLinear` are for [`stored`].
+pub(super) fn constant(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<Values> {
+    if let Some(data) = &graph.tensors[tensor].data {
+        return Some(data.as_ref().clone());
+    }
+    let node = &graph.nodes[graph.producer(tensor)?];
+    let inputs: Option<Vec<Values>> = node.inputs.iter().map(|&input| constant(graph, input)).collect();
+    let inputs = inputs?;
+    let outputs = node.op.eval(&inputs.iter().collect::<Vec<_>>()).ok()?;
+    let position = node.outputs.iter().position(|&output| output == tensor)?;
+    outputs.into_iter().nth(position)
+}
+
+/// The integers that a real tensor stands for; `None` where it is computed, or no integers are behind it.
+pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<Stored> {
+    let node = &graph.nodes[graph.producer(tensor)?];
+    if let Op::DequantizeLinear(dequantize) = &node.op {
+        let codes = constant(graph, *node.inputs.first()?)?;
+        let scales = constant(graph, *node.inputs.get(1)?)?.as_f32()?.to_vec();
+        let zero_points = constant(graph, *node.inputs.get(2)?)?.to_i64()?;
+        let axis = dequantize.axis;
+        return (scales.len() == zero_points.len() && !scales.is_empty()).then_some(Stored {
+            codes,
+            scales,
+            zero_points,
+            axis,
+        });
+    }
+    let moved = stored(graph, *node.inputs.first()?)?;
+    let axis = match &node.op {
+        Op::Transpose(transpose) => transpose.perm.iter().position(|&axis| axis == moved.axis),
+        Op::Reshape(reshape) => same_axis(&moved.codes.shape, moved.axis, &reshape.shape),
+        Op::AveragePool(_)
+        | Op::BatchNormalization(_)
+        | Op::Binary(_)
+        | Op::Cast(_)
+        | Op::Concat(_)
+        | Op::Conv2d(_)
+        | Op::Delay(_)
+        | Op::Dense(_)
+        | Op::DequantizeLinear(_)
+        | Op::Gather(_)
+        | Op::MatMul(_)
+        | Op::MaxPool(_)
+        | Op::Pad(_)
+        | Op::QuantizeLinear(_)
+        | Op::ReduceMean(_)
+        | Op::Slice(_)
+        | Op::Softmax(_)
+        | Op::Unary(_) => return None,
+    };
+    let axis = match axis {
+        Some(axis) => axis,
+        None if moved.scales.len() == 1 => 0,
+        None => return None,
+    };
+    let codes = node.op.eval(&[&moved.codes]).ok()?.pop()?;
+    Some(Stored { codes, axis, ..moved })
+}
+
+/// The axis of `to` that runs over the same elements as `axis` of `from`.
+fn same_axis(from: &[usize], axis: usize, to: &[usize]) -> Option<usize> {
+    let before: usize = from.get(..axis)?.iter().product();
+    let extent = from.get(axis)?;
+    (0..to.len()).find(|&i| to[..i].iter().product::<usize>() == before && to[i] == *extent)
+}
+
+impl Stored {
+    /// The codes as int8 around zero points that are int8 as well: uint8 moves down by 128. `None` of other types.
+    pub(super) fn to_int8(&self) -> Option<(Vec<i8>, Vec<i64>)> {
+        match &self.codes.data {
+            Data::I8(codes) => Some((codes.clone(), self.zero_points.clone())),
+            Data::U8(codes) => Some((
+                codes.iter().map(|&code| (code ^ 0x80) as i8).collect(),
+                self.zero_points
+                    .iter()
+                    .map(|zero_point| zero_point - 128)
+                    .collect(),
+            )),
+            Data::F32(_) | Data::F64(_) | Data::I16(_) | Data::I32(_) | Data::I64(_) | Data::Bool(_) => None,
+        }
+    }
+
+    /// int8 codes around zero, output channels outermost, with a scale for each.
+    ///
+    /// # Errors
+    /// Says what is in the way.
+    pub(super) fn symmetric(&self) -> Result<(Vec<i8>, Vec<f32>), String> {
+        let channels = self.codes.shape.first().copied().unwrap_or(1);
+        let per_channel = self.scales.len() > 1;
+        if per_channel && (self.axis != 0 || self.scales.len() != channels) {
+            return Err(format!(
+                "its {} scales run along axis {}, not along the output channels",
+                self.scales.len(),
+                self.axis
+            ));
+        }
+        let Some((codes, zero_points)) = self.to_int8() else {
+            return Err(format!(
+                "its integers are {}, not int8 or uint8",
+                self.codes.data.dtype()
+            ));
+        };
+        let row = (codes.len() / channels.max(1)).max(1);
+        let centred: Option<Vec<i8>> = codes
+            .iter()
+            .enumerate()
+            .map(|(i, &code)| {
+                let channel = if per_channel { i / row } else { 0 };
+                i8::try_from(i64::from(code) - zero_points[channel]).ok()
+            })
+            .collect();
+        let centred = centred.ok_or("less its zero point it leaves int8")?;
+        let scales = if per_channel {
+            self.scales.clone()
+        } else {
+            vec![self.scales[0]; channels]
+        };
+        Ok((centred, scales))
+    }
+
+    /// The element type.
+    pub(super) fn dtype(&self) -> DType {
+        self.codes.data.dtype()
+    }
+}

@@ -1,0 +1,222 @@
+//! The operands of a quantized model's operators: activations, weights, biases, other constants.
+
+use super::problem;
+use super::qdq::Absorber;
+use super::qdq_constant::{Stored, constant, stored};
+use crate::ir::{FloatTensor, Handle, Node};
+use crate::op::Op;
+use crate::op::quant::{QuantParams, QuantTensor, Quantization};
+use crate::op::tensor::{Data, Values};
+
+/// What to do about weights that are not quantized.
+const QUANTIZE_WEIGHTS: &str = "store them as int8 behind DequantizeLinear, per tensor or per output channel";
+
+impl Absorber<'_> {
+    /// The inputs of a node, or `None` behind problems that were listed. `commutes` says that it only moves or
+    /// compares its inputs.
+    pub(super) fn inputs(
+        &mut self,
+        node: &Node<FloatTensor>,
+        commutes: bool,
+    ) -> Option<Vec<Handle<QuantTensor>>> {
+        match &node.op {
+            Op::Conv2d(_) | Op::Dense(_) => return self.weighted(node),
+            Op::AveragePool(_)
+            | Op::BatchNormalization(_)
+            | Op::Binary(_)
+            | Op::Cast(_)
+            | Op::Concat(_)
+            | Op::Delay(_)
+            | Op::DequantizeLinear(_)
+            | Op::Gather(_)
+            | Op::MatMul(_)
+            | Op::MaxPool(_)
+            | Op::Pad(_)
+            | Op::QuantizeLinear(_)
+            | Op::ReduceMean(_)
+            | Op::Reshape(_)
+            | Op::Slice(_)
+            | Op::Softmax(_)
+            | Op::Transpose(_)
+            | Op::Unary(_) => {}
+        }
+        // All of them, so that every problem is seen.
+        let inputs: Vec<_> = node
+            .inputs
+            .iter()
+            .map(|&input| self.operand(node, input, commutes))
+            .collect();
+        inputs.into_iter().collect()
+    }
+
+    /// An activation or a constant.
+    fn operand(
+        &mut self,
+        node: &Node<FloatTensor>,
+        input: Handle<FloatTensor>,
+        commutes: bool,
+    ) -> Option<Handle<QuantTensor>> {
+        if let Some(stored) = stored(self.graph, input) {
+            let Some((codes, params)) = per_tensor(&stored) else {
+                let reason = format!(
+                    "the constant `{}` ({}) is not int8 with one scale",
+                    self.graph.tensors[input].name,
+                    stored.dtype()
+                );
+                self.problems
+                    .push(problem(node, reason, Some("quantize it per tensor")));
+                return None;
+            };
+            let values = Values::new(stored.codes.shape.clone(), Data::I8(codes));
+            return Some(self.constant(input, values, Quantization::PerTensor(params)));
+        }
+        if let Some(values) = constant(self.graph, input) {
+            // Indices, and single numbers, which are computed with exactly; lowering refuses what it cannot take.
+            return Some(self.constant(input, values, Quantization::Plain));
+        }
+        self.activation(node, input, commutes)
+    }
+
+    /// The inputs of a convolution or dense layer.
+    fn weighted(&mut self, node: &Node<FloatTensor>) -> Option<Vec<Handle<QuantTensor>>> {
+        let x = *node.inputs.first()?;
+        let activation = self.activation(node, x, false);
+        let weights = self.weights(node, *node.inputs.get(1)?);
+        let (activation, (weights, scales)) = (activation?, weights?);
+        let params = self.grid(x)?;
+        let mut inputs = vec![activation, weights];
+        if let Some(&bias) = node.inputs.get(2) {
+            inputs.push(self.bias(node, bias, params.scale, &scales)?);
+        }
+        Some(inputs)
+    }
+
+    /// Symmetric int8 weights, and the scale of every output channel.
+    fn weights(
+        &mut self,
+        node: &Node<FloatTensor>,
+        tensor: Handle<FloatTensor>,
+    ) -> Option<(Handle<QuantTensor>, Vec<f32>)> {
+        let name = &self.graph.tensors[tensor].name;
+        let found = match stored(self.graph, tensor) {
+            None => Err("they are not constant integers behind DequantizeLinear".into()),
+            Some(stored) => stored.symmetric().map(|found| (stored.codes.shape, found)),
+        };
+        match found {
+            Ok((shape, (codes, scales))) => {
+                let quantization = Quantization::PerChannel {
+                    axis: 0,
+                    scales: scales.clone(),
+                };
+                let values = Values::new(shape, Data::I8(codes));
+                Some((self.constant(tensor, values, quantization), scales))
+            }
+            Err(reason) => {
+                let reason = format!("its weights `{name}` are not int8 around zero: {reason}");
+                self.problems.push(problem(node, reason, Some(QUANTIZE_WEIGHTS)));
+                None
+            }
+        }
+    }
+
+    /// A bias in steps of exactly the input's scale times the weights'.
+    fn bias(
+        &mut self,
+        node: &Node<FloatTensor>,
+        tensor: Handle<FloatTensor>,
+        input_scale: f32,
+        scales: &[f32],
+    ) -> Option<Handle<QuantTensor>> {
+        let steps: Vec<f64> = scales
+            .iter()
+            .map(|&scale| f64::from(input_scale) * f64::from(scale))
+            .collect();
+        let name = self.graph.tensors[tensor].name.clone();
+        let reals = match stored(self.graph, tensor) {
+            Some(stored) if stored.zero_points.iter().all(|&zero_point| zero_point == 0) => {
+                let codes = stored.codes.to_i64();
+                codes.map(|codes| in_steps(&codes, &stored.scales, &steps))
+            }
+            Some(_) => None,
+            None => constant(self.graph, tensor).and_then(|values| {
+                let values = values.as_f32()?;
+                let bias = values
+                    .iter()
+                    .zip(&steps)
+                    .map(|(&value, step)| f64::from(value) / step);
+                Some((bias.collect(), values.iter().any(|&value| value != 0.0)))
+            }),
+        };
+        let whole: Option<Vec<i32>> = reals.as_ref().and_then(|(bias, _)| {
+            let whole = bias.iter().map(|&bias| {
+                let whole = libm::rint(bias);
+                (whole.abs() <= f64::from(i32::MAX)).then_some(whole as i32)
+            });
+            whole.collect()
+        });
+        let Some((bias, (_, rounded))) = whole.filter(|bias| bias.len() == scales.len()).zip(reals) else {
+            let reason =
+                format!("its bias `{name}` has no int32 form in steps of input scale times weight scale");
+            let help = "store it as int32 behind DequantizeLinear, with the product of the two scales";
+            self.problems.push(problem(node, reason, Some(help)));
+            return None;
+        };
+        if rounded {
+            self.out.notes.push(format!(
+                "{} `{}`: the bias `{name}` was rounded to steps of input scale times weight scale",
+                node.op.name(),
+                node.name
+            ));
+        }
+        let quantization = Quantization::PerChannel {
+            axis: 0,
+            scales: steps.iter().map(|&step| step as f32).collect(),
+        };
+        Some(self.constant(tensor, Values::new([bias.len()], Data::I32(bias)), quantization))
+    }
+}
+
+/// A stored bias in the layer's own steps, and whether that took rounding. A stored scale within one f32 ulp of the
+/// step is the step.
+fn in_steps(codes: &[i64], scales: &[f32], steps: &[f64]) -> (Vec<f64>, bool) {
+    let mut rounded = false;
+    let bias = codes
+        .iter()
+        .zip(steps)
+        .enumerate()
+        .map(|(channel, (&code, &step))| {
+            let scale = scales[if scales.len() > 1 {
+                channel.min(scales.len() - 1)
+            } else {
+                0
+            }];
+            if is_within_one_ulp(scale, step) {
+                return code as f64;
+            }
+            let bias = code as f64 * f64::from(scale) / step;
+            rounded |= bias != libm::rint(bias);
+            bias
+        });
+    (bias.collect(), rounded)
+}
+
+/// Whether an f32 lies within one step of its own grid of `exact`.
+fn is_within_one_ulp(scale: f32, exact: f64) -> bool {
+    let ulp = f64::from(scale.next_up()) - f64::from(scale);
+    (f64::from(scale) - exact).abs() <= ulp
+}
+
+/// int8 codes with one scale and an int8 zero point.
+fn per_tensor(stored: &Stored) -> Option<(Vec<i8>, QuantParams)> {
+    let (codes, zero_points) = stored.to_int8()?;
+    match (&stored.scales[..], &zero_points[..]) {
+        (&[scale], &[zero_point]) if scale.is_normal() && scale > 0.0 => Some((
+            codes,
+            QuantParams {
+                scale,
+                zero_point: i32::try_from(zero_point).ok()?,
+            },
+        )),
+        _ => None,
+    }
+}

@@ -1,0 +1,212 @@
+//! Ranges of tensors over samples: streaming, so that memory does not grow with the number of samples.
+//!
+//! Samples run in parallel; what they leave behind is merged by the least, the greatest and sums of whole numbers,
+//! none of which depends on the order, so one thread and many give the same ranges.
+
+use rayon::prelude::*;
+
+use super::histogram::Histogram;
+use super::{Calibrator, QuantizeError};
+use crate::ir::{FloatGraph, FloatTensor, Handle, Progress, Samples};
+use crate::op::quant::Range;
+use crate::op::tensor::Values;
+use crate::reference::Executor;
+
+/// Samples whose results are held at a time.
+const BATCH: usize = 64;
+
+/// The range of every f32 tensor that was observed, by tensor.
+pub(super) fn observe(
+    graph: &FloatGraph,
+    samples: &dyn Samples,
+    calibrator: Calibrator,
+    progress: Progress<'_>,
+) -> Result<Vec<Option<Range>>, QuantizeError> {
+    if let Calibrator::Percentile(percent) = calibrator
+        && !(percent > 0.0 && percent <= 100.0)
+    {
+        return Err(QuantizeError::Percentile(percent));
+    }
+    if samples.is_empty() {
+        return Err(QuantizeError::NoSamples);
+    }
+    let executor = Executor::new(graph)?;
+    let passes = if calibrator == Calibrator::MinMax { 1 } else { 2 };
+    let total = passes * samples.len();
+    let extremes = extremes(graph, &executor, samples, &|done| {
+        progress("calibrating", done, total)
+    })?;
+    if calibrator == Calibrator::MinMax {
+        return Ok(extremes);
+    }
+    let report = |done: usize| progress("calibrating", samples.len() + done, total);
+    let histograms = histograms(graph, &executor, samples, &extremes, &report)?;
+    let narrowed = histograms.into_iter().map(|histogram| {
+        histogram.map(|histogram| match calibrator {
+            Calibrator::MinMax => histogram.range(),
+            Calibrator::Percentile(percent) => histogram.percentile(percent),
+            Calibrator::MeanSquaredError => histogram.least_squared_error(),
+        })
+    });
+    Ok(narrowed.collect())
+}
+
+/// The least and the greatest value of every tensor.
+fn extremes(
+    graph: &FloatGraph,
+    executor: &Executor<'_>,
+    samples: &dyn Samples,
+    report: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Option<Range>>, QuantizeError> {
+    let mut ranges = vec![None; graph.tensors.len()];
+    for first in (0..samples.len()).step_by(BATCH) {
+        let last = samples.len().min(first + BATCH);
+        let batch: Vec<Result<Vec<Option<Range>>, QuantizeError>> = (first..last)
+            .into_par_iter()
+            .map(|sample| extremes_of(graph, executor, samples, sample))
+            .collect();
+        // In the order of the samples, so that the first faulty one is named.
+        for found in batch {
+            for (range, found) in ranges.iter_mut().zip(found?) {
+                *range = joined(*range, found);
+            }
+        }
+        report(last);
+    }
+    Ok(ranges)
+}
+
+/// The extremes of one sample.
+fn extremes_of(
+    graph: &FloatGraph,
+    executor: &Executor<'_>,
+    samples: &dyn Samples,
+    sample: usize,
+) -> Result<Vec<Option<Range>>, QuantizeError> {
+    let mut ranges = vec![None; graph.tensors.len()];
+    let mut odd = None;
+    run_sample(graph, executor, samples, sample, &mut |tensor, values| {
+        let Some(values) = values.as_f32() else { return };
+        match extremes_in(values) {
+            Ok(found) => ranges[tensor.index()] = joined(ranges[tensor.index()], found),
+            Err(value) => odd = odd.or(Some((tensor, value))),
+        }
+    })?;
+    match odd {
+        None => Ok(ranges),
+        Some((tensor, value)) => Err(QuantizeError::NotFinite {
+            sample,
+            tensor: graph.tensors[tensor].name.clone(),
+            value,
+        }),
+    }
+}
+
+/// The least and the greatest of some values, or one that is not finite.
+fn extremes_in(values: &[f32]) -> Result<Option<Range>, f32> {
+    let Some(&first) = values.first() else {
+        return Ok(None);
+    };
+    let (mut min, mut max, mut finite) = (first, first, true);
+    for &value in values {
+        min = if value < min { value } else { min };
+        max = if value > max { value } else { max };
+        finite &= value.is_finite();
+    }
+    if finite {
+        Ok(Some(Range { min, max }))
+    } else {
+        Err(values
+            .iter()
+            .copied()
+            .find(|value| !value.is_finite())
+            .unwrap_or(f32::NAN))
+    }
+}
+
+/// The union.
+fn joined(a: Option<Range>, b: Option<Range>) -> Option<Range> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(Range {
+            min: a.min.min(b.min),
+            max: a.max.max(b.max),
+        }),
+        (a, b) => a.or(b),
+    }
+}
+
+/// How the values of every tensor lie between its extremes.
+fn histograms(
+    graph: &FloatGraph,
+    executor: &Executor<'_>,
+    samples: &dyn Samples,
+    extremes: &[Option<Range>],
+    report: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<Option<Histogram>>, QuantizeError> {
+    let empty =
+        || -> Vec<Option<Histogram>> { extremes.iter().map(|range| range.map(Histogram::new)).collect() };
+    let mut total = empty();
+    for first in (0..samples.len()).step_by(BATCH) {
+        let last = samples.len().min(first + BATCH);
+        // One set of histograms per worker; counts are whole numbers, so their sum has no order.
+        let batch = (first..last)
+            .into_par_iter()
+            .with_min_len(BATCH / 8)
+            .try_fold(empty, |mut histograms, sample| {
+                run_sample(graph, executor, samples, sample, &mut |tensor, values| {
+                    if let (Some(histogram), Some(values)) =
+                        (&mut histograms[tensor.index()], values.as_f32())
+                    {
+                        histogram.count(values);
+                    }
+                })?;
+                Ok::<_, QuantizeError>(histograms)
+            })
+            .try_reduce(empty, |mut a, b| {
+                merge(&mut a, &b);
+                Ok(a)
+            })?;
+        merge(&mut total, &batch);
+        report(last);
+    }
+    Ok(total)
+}
+
+fn merge(into: &mut [Option<Histogram>], from: &[Option<Histogram>]) {
+    for (into, from) in into.iter_mut().zip(from) {
+        if let (Some(into), Some(from)) = (into, from) {
+            into.merge(from);
+        }
+    }
+}
+
+/// Runs one sample past an observer.
+fn run_sample(
+    graph: &FloatGraph,
+    executor: &Executor<'_>,
+    samples: &dyn Samples,
+    sample: usize,
+    observer: &mut dyn FnMut(Handle<FloatTensor>, &Values),
+) -> Result<(), QuantizeError> {
+    let inputs = samples.get(sample)?;
+    if inputs.len() != graph.inputs.len() {
+        return Err(QuantizeError::SampleInputs {
+            sample,
+            wanted: graph.inputs.len(),
+            found: inputs.len(),
+        });
+    }
+    for (&input, values) in graph.inputs.iter().zip(&inputs) {
+        let tensor = &graph.tensors[input];
+        if values.ty() != tensor.ty {
+            return Err(QuantizeError::SampleType {
+                sample,
+                input: tensor.name.clone(),
+                wanted: tensor.ty.clone(),
+                found: values.ty(),
+            });
+        }
+    }
+    executor.observe(&inputs, observer)?;
+    Ok(())
+}
