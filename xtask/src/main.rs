@@ -1,1 +1,86 @@
-fn main() {}
+//! The project's chores. `cargo xtask help` lists them.
+
+mod bench;
+mod boards;
+mod setup;
+mod test;
+mod windows;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's chores")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Installs what boards need and is missing (emulators, compiler targets), and builds the firmware of all boards
+    Setup,
+    /// Runs every check: format, lints, docs, tests, cross builds, fuzz targets; ends with one line of counts
+    Test,
+    /// What CI runs: the same as `test`
+    Ci,
+    /// Builds the firmware of every board and runs the demo's model on it
+    Boards,
+    /// Prints every figure the project promises, with its limit
+    Bench {
+        /// How to print them
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+        /// Only figures whose name or model contains this
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Cuts the windows of the streaming data sets into arrays that `tinsmith evaluate` takes
+    Windows {
+        /// Where to write them
+        #[arg(short, long, default_value = "target/windows")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// A table.
+    Text,
+    /// A JSON array.
+    Json,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().verb {
+        Verb::Setup => setup::run(),
+        Verb::Test | Verb::Ci => test::run(),
+        Verb::Boards => boards::run(),
+        Verb::Bench { format, only } => bench::run(format, only.as_deref()),
+        Verb::Windows { output } => windows::run(&output),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The project's root.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the project's root")
+        .to_owned()
+}
+
+/// The folder of shared test material, or `None`: `TINSMITH_SHARED`, or `../shared` beside the project's root.
+fn shared() -> Option<PathBuf> {
+    let path = std::env::var_os("TINSMITH_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
+    path.is_dir().then_some(path)
+}
