@@ -1,6 +1,7 @@
 //! All tests in one binary, because linking is the slow part.
 
 mod arith;
+mod blobs;
 mod boards;
 mod cli;
 mod data;

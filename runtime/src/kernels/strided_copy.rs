@@ -71,23 +71,20 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
             }
         }
         // The outer dimensions count like an odometer: a full one goes back to zero, and the next one moves.
-        let outer = index
-            .iter_mut()
-            .zip(layer.dims)
-            .zip(layer.ifm_strides.into_iter().zip(layer.ofm_strides));
         let mut moved = false;
-        for ((index, extent), (from_stride, to_stride)) in outer.rev() {
-            *index = index.wrapping_add(1);
-            if *index < extent {
-                from = from.wrapping_add(step(from_stride));
-                to = to.wrapping_add(step(to_stride));
+        for d in (0..index.len()).rev() {
+            let (from_step, to_step) = (step(layer.ifm_strides[d]), step(layer.ofm_strides[d]));
+            index[d] = index[d].wrapping_add(1);
+            if index[d] < layer.dims[d] {
+                from = from.wrapping_add(from_step);
+                to = to.wrapping_add(to_step);
                 moved = true;
                 break;
             }
-            let back = index.wrapping_sub(1) as usize;
-            from = from.wrapping_sub(step(from_stride).wrapping_mul(back));
-            to = to.wrapping_sub(step(to_stride).wrapping_mul(back));
-            *index = 0;
+            let back = index[d].wrapping_sub(1) as usize;
+            from = from.wrapping_sub(from_step.wrapping_mul(back));
+            to = to.wrapping_sub(to_step.wrapping_mul(back));
+            index[d] = 0;
         }
         if !moved {
             return Some(extents.output);
