@@ -14,6 +14,7 @@ use super::{movement, rescale};
 use crate::target::Target;
 use tinsmith_runtime::format::DepthwiseConv2d;
 use tinsmith_runtime::kernels::Layer;
+use tinsmith_runtime::lanes::Packing;
 
 /// `y[n,h,w,o] = clamp(b[o] + Σ x[n, h·s+ky·d−p, …, i]·weights[o,ky,kx,i])`.
 ///
@@ -112,7 +113,7 @@ impl Operator for Conv2d {
             min: layer.codes.min,
             max: layer.codes.max,
             left_shift: layer.left_shift,
-            packing: 0, // plain: row-major
+            packing: Packing::Plain as u8,
             ..Default::default()
         };
         let mut constants = layer.head;

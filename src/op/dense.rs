@@ -10,6 +10,7 @@ use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputPar
 use super::{movement, rescale};
 use crate::target::Target;
 use tinsmith_runtime::kernels::Layer;
+use tinsmith_runtime::lanes::Packing;
 
 /// `y[…, o] = clamp(b[o] + Σ x[…, i]·weights[o, i])`.
 ///
@@ -76,7 +77,7 @@ impl Operator for Dense {
             min: layer.codes.min,
             max: layer.codes.max,
             left_shift: layer.left_shift,
-            packing: 0, // plain: row-major
+            packing: Packing::Plain as u8,
             ..Default::default()
         };
         let mut constants = layer.head;

@@ -3,10 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::element::Real;
+use super::lower::{KernelCall, Operand, Proof};
 use super::quant::{QuantParams, QuantTensor, Range};
+use super::rescale::{self, Codes};
 use super::tensor::{Data, TensorType, Values};
+use super::{Clamp, movement};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
+use tinsmith_runtime::kernels::{Layer, softmax};
 
 /// `y = exp(x − max x) / Σ exp(x − max x)` along `axis`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,7 +21,27 @@ pub struct Softmax {
 
 impl Operator for Softmax {
     const ONNX: &'static [&'static str] = &["Softmax"];
-    const CONSTRAINTS: &'static [Constraint<Self>] = &[];
+    const CONSTRAINTS: &'static [Constraint<Self>] = &[
+        Constraint {
+            text: "softmax runs along the last axis, or all axes behind its own have one element",
+            holds: |op, inputs| {
+                inputs[0]
+                    .shape
+                    .iter()
+                    .skip(op.axis + 1)
+                    .all(|&extent| extent == 1)
+            },
+        },
+        Constraint {
+            text: "a row has at most 16777216 elements",
+            holds: |op, inputs| {
+                inputs[0]
+                    .shape
+                    .get(op.axis)
+                    .is_none_or(|&extent| extent <= 1 << 24)
+            },
+        },
+    ];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         expect::count(inputs, 1..=1)?;
@@ -54,11 +78,43 @@ impl Operator for Softmax {
 
     fn lower(
         &self,
-        target: &Target,
+        _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        unimplemented!("{target:?} {inputs:?} {outputs:?}")
+        let (x, y) = (inputs[0], outputs[0]);
+        let from = rescale::activation(Some(x), "input")?;
+        let to = rescale::activation(Some(y), "output")?;
+        let (scale_mantissa, scale_shift) = softmax::output_scale(to.scale).ok_or_else(|| {
+            OpError::new(format!(
+                "an output scale of {:e} makes every result saturate",
+                to.scale
+            ))
+            .with_help("1/256 with zero point -128 holds every result")
+        })?;
+        let depth = x.ty.shape[self.axis];
+        let codes = Codes::new(to, Clamp::NONE);
+        let record = tinsmith_runtime::format::Softmax {
+            rows: movement::fitting(x.ty.len() / depth.max(1))?,
+            depth: movement::fitting(depth)?,
+            scale_mantissa,
+            scale_shift,
+            ofm_zero_point: movement::fitting(to.zero_point)?,
+            min: codes.min,
+            max: codes.max,
+            ..Default::default()
+        };
+        let mut exponentials = [0; softmax::CONSTANTS_BYTES];
+        softmax::constants(from.scale, &mut exponentials);
+        let source = Operand::Input {
+            index: 0,
+            byte_offset: 0,
+        };
+        let call = KernelCall {
+            in_place: vec![0],
+            ..KernelCall::new(Layer::Softmax(record), vec![source], exponentials.to_vec())
+        };
+        Ok(Lowered::one(call, Proof::default()))
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
