@@ -1,5 +1,4 @@
 //! Import: small models built in code, real models, bad ones.
 
-mod conformance;
-mod onnx;
+pub(crate) mod onnx;
 mod real;

@@ -1,5 +1,7 @@
 //! All tests in one binary, because linking is the slow part.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod arith;
 mod blobs;
 mod boards;

@@ -1,1 +1,287 @@
-//! To come.
+//! The reference executor: liveness, errors, the same bits at any number of threads, and real models against the
+//! outputs that ONNX Runtime gives for them.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+use tinsmith::import::{self, ImportError};
+use tinsmith::ir::{FloatGraph, FloatTensor, Handle, Node};
+use tinsmith::op::tensor::{DType, Data, TensorType, Values};
+use tinsmith::op::{Binary, BinaryKind, Clamp, Dense, Op, Reshape};
+//TMPuse tinsmith::optimize;
+use tinsmith::reference::{self, Executor, ReferenceError};
+
+/// Adds a tensor of f32.
+fn tensor(
+    graph: &mut FloatGraph,
+    name: &str,
+    shape: &[usize],
+    data: Option<Vec<f32>>,
+) -> Handle<FloatTensor> {
+    graph.tensors.push(FloatTensor {
+        name: name.into(),
+        ty: TensorType::new(DType::F32, shape),
+        data: data.map(|data| Values::f32(shape, data).into()),
+    })
+}
+
+/// Adds a node whose output has the same shape as its first input.
+fn node(
+    graph: &mut FloatGraph,
+    name: &str,
+    op: Op,
+    inputs: &[Handle<FloatTensor>],
+    shape: &[usize],
+) -> Handle<FloatTensor> {
+    let output = tensor(graph, &format!("{name}_y"), shape, None);
+    graph.nodes.push(Node {
+        name: name.into(),
+        op,
+        inputs: inputs.to_vec(),
+        outputs: vec![output],
+    });
+    output
+}
+
+fn binary(kind: BinaryKind) -> Op {
+    Op::Binary(Binary {
+        kind,
+        clamp: Clamp::NONE,
+    })
+}
+
+/// `y = (x·W + x) + x`, with `x·W` given out as well.
+fn small_graph() -> FloatGraph {
+    let mut graph = FloatGraph::new("small");
+    let x = tensor(&mut graph, "x", &[1, 2], None);
+    let weights = tensor(&mut graph, "w", &[2, 2], Some(vec![0.0, 1.0, 1.0, 0.0]));
+    let swapped = node(
+        &mut graph,
+        "swap",
+        Op::Dense(Dense { clamp: Clamp::NONE }),
+        &[x, weights],
+        &[1, 2],
+    );
+    let once = node(
+        &mut graph,
+        "once",
+        binary(BinaryKind::Add),
+        &[swapped, x],
+        &[1, 2],
+    );
+    let twice = node(&mut graph, "twice", binary(BinaryKind::Add), &[once, x], &[1, 2]);
+    graph.inputs = vec![x];
+    graph.outputs = vec![twice, swapped];
+    graph
+}
+
+#[test]
+fn runs_in_order_and_keeps_what_is_read_later() {
+    let graph = small_graph();
+    let outputs = reference::run(&graph, &[Values::f32([1, 2], vec![1.0, 10.0])]).unwrap();
+    assert_eq!(
+        outputs,
+        [
+            Values::f32([1, 2], vec![12.0, 21.0]),
+            Values::f32([1, 2], vec![10.0, 1.0])
+        ]
+    );
+}
+
+#[test]
+fn observers_see_inputs_and_every_result() {
+    let graph = small_graph();
+    let mut seen = Vec::new();
+    let inputs = [Values::f32([1, 2], vec![1.0, 10.0])];
+    reference::observe(&graph, &inputs, &mut |tensor, values| {
+        seen.push((
+            graph.tensors[tensor].name.clone(),
+            values.as_f32().unwrap().to_vec(),
+        ));
+    })
+    .unwrap();
+    let names: Vec<&str> = seen.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["x", "swap_y", "once_y", "twice_y"]);
+    assert_eq!(seen[2].1, [11.0, 11.0]);
+}
+
+#[test]
+fn inputs_must_be_the_graphs() {
+    let graph = small_graph();
+    let error = reference::run(&graph, &[]).unwrap_err();
+    assert_eq!(error, ReferenceError::InputCount { wanted: 1, found: 0 });
+    let error = reference::run(&graph, &[Values::f32([2], vec![0.0; 2])]).unwrap_err();
+    assert_eq!(error.to_string(), "input `x`: f32[1,2] wanted, f32[2] found");
+    let error = reference::run(&graph, &[Values::new([1, 2], Data::I8(vec![0; 2]))]).unwrap_err();
+    assert_eq!(error.to_string(), "input `x`: f32[1,2] wanted, i8[1,2] found");
+}
+
+#[test]
+fn a_node_that_cannot_act_is_named() {
+    let mut graph = small_graph();
+    let x = graph.inputs[0];
+    node(
+        &mut graph,
+        "bad",
+        Op::Reshape(Reshape { shape: vec![3] }),
+        &[x],
+        &[3],
+    );
+    let error = reference::run(&graph, &[Values::f32([1, 2], vec![0.0; 2])]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Reshape `bad`: as many elements as f32[1,2] has wanted, f32[3] found"
+    );
+}
+
+#[test]
+fn a_graph_that_contradicts_itself_is_refused() {
+    let inputs = [Values::f32([1, 2], vec![0.0; 2])];
+    let mut graph = small_graph();
+    graph.nodes.swap(0, 1);
+    let error = reference::run(&graph, &inputs).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "node `once` reads `swap_y`, which nothing before it gives"
+    );
+    let mut graph = small_graph();
+    let output = graph.outputs[0];
+    graph.tensors[output].ty.shape = vec![2, 1];
+    let error = reference::run(&graph, &inputs).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "node `twice` gives f32[1,2] where the graph has f32[2,1]"
+    );
+}
+
+/// The first array of a folder whose name starts like this.
+fn array(folder: &Path, prefix: &str) -> Option<Values> {
+    let path = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with(prefix))?;
+    let npy = npyz::NpyFile::new(std::io::BufReader::new(std::fs::File::open(path).unwrap())).unwrap();
+    let shape: Vec<usize> = npy.shape().iter().map(|&extent| extent as usize).collect();
+    Some(Values::f32(shape, npy.into_vec::<f32>().unwrap()))
+}
+
+fn arrays(folder: &Path, kind: &str) -> Vec<Values> {
+    (0..)
+        .map_while(|i| array(folder, &format!("{kind}{i}_")))
+        .collect()
+}
+
+/// The largest difference, relative to the range of what was wanted.
+fn relative_error(found: &Values, wanted: &Values) -> f64 {
+    assert_eq!(found.ty(), wanted.ty());
+    let (found, wanted) = (found.to_f64(), wanted.to_f64());
+    let (min, max) = wanted
+        .iter()
+        .fold((f64::MAX, f64::MIN), |(min, max), &x| (min.min(x), max.max(x)));
+    let largest = found
+        .iter()
+        .zip(&wanted)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max);
+    assert!(found.iter().all(|x| x.is_finite()));
+    // A single number has no range of its own: its size stands for it.
+    let range = if wanted.len() == 1 { max.abs() } else { max - min };
+    largest / range
+}
+
+/// The models that must import; the others of the folder are run where they do.
+const WHOLE: [&str; 5] = [
+    "ad_autoencoder",
+    "ic_resnet8",
+    "kws_ds_cnn",
+    "sww_ds_cnn1d",
+    "vww_mobilenet_v1_025_96",
+];
+
+#[test]
+fn real_models_give_the_outputs_of_onnx_runtime() {
+    let Some(models) = crate::shared::path("models") else {
+        return;
+    };
+    let mut names: Vec<String> = std::fs::read_dir(models.join("io"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    for name in names {
+        let bytes = std::fs::read(models.join(format!("{name}.onnx"))).unwrap();
+        let folder = models.join("io").join(&name);
+        let inputs = arrays(&folder, "in");
+        let mut options = import::Options::default();
+        // Sizes that the model leaves open are those of the stored input.
+        let imported = import::onnx(&bytes, &options).or_else(|_| {
+            options.shapes = input_names(&folder)
+                .into_iter()
+                .zip(inputs.iter().map(|x| x.shape.clone()))
+                .collect();
+            import::onnx(&bytes, &options)
+        });
+        let graph = match imported {
+            Ok(graph) => graph,
+            Err(ImportError::Problems(problems)) if !WHOLE.contains(&name.as_str()) => {
+                eprintln!(
+                    "{name}: not imported, {} problems, such as {}",
+                    problems.len(),
+                    problems[0]
+                );
+                continue;
+            }
+            Err(error) => panic!("{name}: {error}"),
+        };
+        let wanted = arrays(&folder, "out");
+        //TMP let optimized = optimize::run(graph.clone(), &optimize::Options::default()).unwrap();
+        for (stage, graph) in [("imported", &graph)] {
+            let found = reference::run(graph, &inputs).unwrap();
+            assert_eq!(found.len(), wanted.len());
+            for (found, wanted) in found.iter().zip(&wanted) {
+                let error = relative_error(found, wanted);
+                assert!(error <= 1e-4, "{name}, {stage}: {error:e} of the range");
+            }
+        }
+    }
+}
+
+/// The names of a model's inputs, as its stored inputs are named.
+fn input_names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("in"))
+        .collect();
+    names.sort();
+    names
+        .iter()
+        .map(|name| {
+            name[name.find('_').unwrap() + 1..]
+                .trim_end_matches(".npy")
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn the_bits_do_not_depend_on_threads() {
+    let graph = small_graph();
+    let executor = Executor::new(&graph).unwrap();
+    let samples: Vec<Values> = (0..64)
+        .map(|i| Values::f32([1, 2], vec![i as f32 / 7.0, 1.0 / (i + 1) as f32]))
+        .collect();
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| -> Vec<Vec<Values>> {
+            samples
+                .par_iter()
+                .map(|x| executor.run(std::slice::from_ref(x)).unwrap())
+                .collect()
+        })
+    };
+    assert_eq!(run(1), run(2));
+}

@@ -22,6 +22,8 @@ pub trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
     fn multiply(self, other: Self) -> Self;
     /// `self / other`; `None` where an integer is divided by zero.
     fn divide(self, other: Self) -> Option<Self>;
+    /// Whether it is no number.
+    fn is_nan(self) -> bool;
     /// Limited to the two ends; a NaN passes.
     fn clamped(self, clamp: Clamp) -> Self;
 }
@@ -66,6 +68,10 @@ macro_rules! floats {
             #[inline(always)]
             fn divide(self, other: Self) -> Option<Self> {
                 Some(self / other)
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                $float::is_nan(self)
             }
             #[inline(always)]
             fn clamped(self, clamp: Clamp) -> Self {
@@ -129,6 +135,9 @@ macro_rules! integers {
             }
             fn divide(self, other: Self) -> Option<Self> {
                 (other != 0).then(|| self.wrapping_div(other))
+            }
+            fn is_nan(self) -> bool {
+                false
             }
             fn clamped(self, clamp: Clamp) -> Self {
                 // The ends that an integer can take lie inside the real ones; a cast saturates at the type's own.

@@ -124,8 +124,7 @@ impl MaxPool {
                 for kx in window.taps(1, out_x, w) {
                     let from = (row + window.position(1, out_x, kx)) * channels;
                     for (y, &x) in out.iter_mut().zip(&x[from..from + channels]) {
-                        // A NaN differs from itself, and nothing is greater than it.
-                        if x > *y || x != x {
+                        if x > *y || x.is_nan() {
                             *y = x;
                         }
                     }

@@ -35,13 +35,11 @@ pub enum ReferenceError {
         source: OpError,
     },
     /// A node gives something else than the graph says.
-    #[error("node `{node}` gives {found} as `{tensor}`, which the graph has as {wanted}")]
+    #[error("node `{node}` gives {found} where the graph has {wanted}")]
     OutputType {
         /// The node.
         node: String,
-        /// Its output.
-        tensor: String,
-        /// The output's type in the graph.
+        /// Its output's type in the graph.
         wanted: TensorType,
         /// The type that came about.
         found: TensorType,

@@ -104,7 +104,6 @@ impl<'g> Executor<'g> {
                 if found != tensor.ty {
                     return Err(ReferenceError::OutputType {
                         node: node.name.clone(),
-                        tensor: tensor.name.clone(),
                         wanted: tensor.ty.clone(),
                         found,
                     });
