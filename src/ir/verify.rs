@@ -68,8 +68,8 @@ pub enum VerifyError {
     #[error("constant `{tensor}` is stated as {wanted}, but its elements are {found}")]
     ConstantType {
         tensor: String,
-        wanted: TensorType,
-        found: TensorType,
+        wanted: String,
+        found: String,
     },
     /// The operator refuses its inputs.
     #[error("{operator} `{node}`: {source}")]
@@ -92,8 +92,8 @@ pub enum VerifyError {
         node: String,
         operator: &'static str,
         tensor: String,
-        wanted: TensorType,
-        found: TensorType,
+        wanted: String,
+        found: String,
     },
     /// A scale that no quantization can have.
     #[error("`{tensor}` has the scale {scale}; scales are positive and finite")]
@@ -201,8 +201,8 @@ fn check_tensors<T: TensorInfo>(graph: &Graph<T>) -> Result<(), VerifyError> {
         {
             return Err(VerifyError::ConstantType {
                 tensor: tensor.name().into(),
-                wanted: tensor.ty().clone(),
-                found: data.ty(),
+                wanted: tensor.ty().to_string(),
+                found: data.ty().to_string(),
             });
         }
         if let Some(quantization) = tensor.quantization() {
@@ -325,8 +325,8 @@ fn check_node<T: TensorInfo>(
                 node: node.name.clone(),
                 operator,
                 tensor: tensor.name().into(),
-                wanted,
-                found: tensor.ty().clone(),
+                wanted: wanted.to_string(),
+                found: tensor.ty().to_string(),
             });
         }
     }

@@ -1,0 +1,97 @@
+//! The pass `deduplicate`.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::discriminant;
+
+use super::edit::Tensor;
+use crate::ir::FloatGraph;
+use crate::op::tensor::{Data, Values};
+
+/// Merges constants of equal type and elements, and nodes of equal operator and inputs.
+///
+/// Outputs of the graph stay apart. Elements are compared by their bits. Exact.
+pub fn deduplicate(graph: &mut FloatGraph) -> usize {
+    merge_constants(graph) + merge_nodes(graph)
+}
+
+fn merge_constants(graph: &mut FloatGraph) -> usize {
+    let mut first: HashMap<u64, Vec<Tensor>> = HashMap::new();
+    let mut merged = Vec::new();
+    for (handle, tensor) in graph.tensors.iter() {
+        let Some(values) = &tensor.data else {
+            continue;
+        };
+        let alike = first.entry(hash(values)).or_default();
+        let same = |&&other: &&Tensor| {
+            let other = graph.tensors[other].data.as_deref();
+            other.is_some_and(|other| equal(other, values))
+        };
+        match alike.iter().find(same) {
+            Some(&other) => merged.push((handle, other)),
+            None => alike.push(handle),
+        }
+    }
+    let mut count = 0;
+    for (old, new) in merged {
+        for input in graph.nodes.iter_mut().flat_map(|node| &mut node.inputs) {
+            if *input == old {
+                *input = new;
+                count += 1;
+            }
+        }
+    }
+    count
+}
+
+fn merge_nodes(graph: &mut FloatGraph) -> usize {
+    let mut first: HashMap<(String, Vec<Tensor>), usize> = HashMap::new();
+    let mut count = 0;
+    for position in 0..graph.nodes.len() {
+        let node = &graph.nodes[position];
+        let fields = serde_json::to_string(&node.op).expect("operators have no map keys but strings");
+        let key = (fields, node.inputs.clone());
+        let Some(&earlier) = first.get(&key) else {
+            first.insert(key, position);
+            continue;
+        };
+        // JSON writes all numbers that are not finite alike, so equal keys are not yet equal operators.
+        let same = graph.nodes[earlier].op == node.op;
+        if !same || node.outputs.iter().any(|output| graph.outputs.contains(output)) {
+            continue;
+        }
+        // The later node keeps its place without readers; the driver removes it.
+        for i in 0..graph.nodes[position].outputs.len() {
+            let (old, new) = (graph.nodes[position].outputs[i], graph.nodes[earlier].outputs[i]);
+            graph.replace_uses(old, new);
+        }
+        count += 1;
+    }
+    count
+}
+
+fn hash(values: &Values) -> u64 {
+    let mut state = DefaultHasher::new();
+    values.shape.hash(&mut state);
+    discriminant(&values.data).hash(&mut state);
+    match &values.data {
+        Data::F32(v) => v.iter().for_each(|x| x.to_bits().hash(&mut state)),
+        Data::F64(v) => v.iter().for_each(|x| x.to_bits().hash(&mut state)),
+        Data::I8(v) => v.hash(&mut state),
+        Data::U8(v) => v.hash(&mut state),
+        Data::I16(v) => v.hash(&mut state),
+        Data::I32(v) => v.hash(&mut state),
+        Data::I64(v) => v.hash(&mut state),
+        Data::Bool(v) => v.hash(&mut state),
+    }
+    state.finish()
+}
+
+fn equal(a: &Values, b: &Values) -> bool {
+    a.shape == b.shape
+        && match (&a.data, &b.data) {
+            (Data::F32(a), Data::F32(b)) => a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits())),
+            (Data::F64(a), Data::F64(b)) => a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits())),
+            (a, b) => a == b,
+        }
+}

@@ -1,0 +1,71 @@
+//! A transpose before a flattening reshape and a `Dense` only renumbers the columns of the weights.
+
+use super::super::edit::{Tensor, is_per_tensor, shape, sole_producer};
+use super::super::stored::StoredConstant;
+use super::permutation::moves_only_units;
+use crate::ir::FloatGraph;
+use crate::op::Op;
+use crate::op::tensor::{row_major_strides, strided_indices};
+
+/// Where the `Dense` at `position` reads a flattened, transposed tensor, perhaps through elementwise nodes, lets the
+/// reshape read the tensor itself and reorders the columns of the weights.
+pub(super) fn fold(graph: &mut FloatGraph, position: usize) -> Option<()> {
+    let [input, weights, ..] = graph.nodes[position].inputs[..] else {
+        return None;
+    };
+    let reshape = flattening(graph, input)?;
+    let transposed = graph.nodes[reshape].inputs[0];
+    let node = &graph.nodes[sole_producer(graph, transposed)?];
+    let Op::Transpose(transpose) = &node.op else {
+        return None;
+    };
+    let source = node.inputs[0];
+    let columns = *shape(graph, weights).last()?;
+    if shape(graph, graph.nodes[reshape].outputs[0]).last() != Some(&columns) {
+        return None;
+    }
+    let from = columns_from(shape(graph, source), &transpose.perm, columns)?;
+    let weights = StoredConstant::find(graph, weights)?.with_columns_from(&from)?;
+    graph.nodes[reshape].inputs[0] = source;
+    let mut at = position;
+    let weights = weights.add_to(graph, &mut at);
+    graph.nodes[at].inputs[1] = weights;
+    Some(())
+}
+
+/// The reshape behind which only elementwise nodes, each read once, lead to `tensor`.
+fn flattening(graph: &FloatGraph, mut tensor: Tensor) -> Option<usize> {
+    loop {
+        let position = sole_producer(graph, tensor)?;
+        let node = &graph.nodes[position];
+        match &node.op {
+            Op::Reshape(_) => return Some(position),
+            Op::Unary(_) | Op::Cast(_) => {}
+            Op::QuantizeLinear(_) | Op::DequantizeLinear(_) if is_per_tensor(graph, node) => {}
+            _ => return None,
+        }
+        tensor = node.inputs[0];
+    }
+}
+
+/// For each column of flattened `x`, the column of flattened, transposed `x` that holds the same element. `None` where
+/// the transpose moves more than the axes that become columns.
+fn columns_from(x: &[usize], perm: &[usize], columns: usize) -> Option<Vec<usize>> {
+    let rank = x.len();
+    let rows = (0..rank).find(|&rows| {
+        let (lead, tail) = perm.split_at(rows);
+        lead.iter().all(|&axis| axis < rows)
+            && moves_only_units(&x[..rows], lead)
+            && tail.iter().map(|&axis| x[axis]).product::<usize>() == columns
+    })?;
+    let tail = &x[rows..];
+    let strides = row_major_strides(tail);
+    let moved: Vec<usize> = perm[rows..].iter().map(|&axis| axis - rows).collect();
+    let dims: Vec<usize> = moved.iter().map(|&axis| tail[axis]).collect();
+    let moved_strides: Vec<usize> = moved.iter().map(|&axis| strides[axis]).collect();
+    let mut from = vec![0; columns];
+    for (behind, before) in strided_indices(&dims, &moved_strides, 0).into_iter().enumerate() {
+        from[before] = behind;
+    }
+    Some(from)
+}

@@ -1,0 +1,86 @@
+//! The pass `reduce-mean-to-pool`.
+
+use super::edit::{insert, shape};
+use crate::ir::{FloatGraph, Node};
+use crate::op::tensor::TensorType;
+use crate::op::{AveragePool, Clamp, Op, Reshape, Window};
+
+/// Makes an `AveragePool` over the whole extent of a `ReduceMean` over neighbouring axes. Unless those are the rows
+/// and columns of an image, reshapes before and behind it, which move nothing, fold the axes before them into the
+/// batch and those behind them into the channels.
+///
+/// Refuses axes with others between them. Relies on `eliminate-transposes` to bring spatial axes side by side. Exact:
+/// a sum over the same elements, divided by their number.
+pub fn reduce_mean_to_pool(graph: &mut FloatGraph) -> usize {
+    let mut count = 0;
+    let mut position = 0;
+    while position < graph.nodes.len() {
+        position += match replace(graph, position) {
+            Some(nodes) => {
+                count += 1;
+                nodes
+            }
+            None => 1,
+        };
+    }
+    count
+}
+
+/// Tells how many nodes stand where one stood.
+fn replace(graph: &mut FloatGraph, position: usize) -> Option<usize> {
+    let node = &graph.nodes[position];
+    let Op::ReduceMean(op) = &node.op else {
+        return None;
+    };
+    let (&first, &last) = (op.axes.first()?, op.axes.last()?);
+    if last - first + 1 != op.axes.len() {
+        return None;
+    }
+    let (input, output, name) = (node.inputs[0], node.outputs[0], node.name.clone());
+    let extents = shape(graph, input).to_vec();
+    let dtype = graph.tensors[input].ty.dtype;
+    let pool = |kernel: [usize; 2]| {
+        Op::AveragePool(AveragePool {
+            window: Window {
+                kernel,
+                strides: [1, 1],
+                dilations: [1, 1],
+                pads: [0; 4],
+            },
+            count_include_pad: false,
+            ceil_pads: [0; 2],
+            clamp: Clamp::NONE,
+        })
+    };
+    if extents.len() == 4 && op.axes == [1, 2] {
+        graph.nodes[position].op = pool([extents[1], extents[2]]);
+        return Some(1);
+    }
+    let batch: usize = extents[..first].iter().product();
+    let reduced: usize = extents[first..=last].iter().product();
+    let channels: usize = extents[last + 1..].iter().product();
+    let base = graph.tensors[output].name.clone();
+    let before = vec![batch, reduced, 1, channels];
+    let split = Node {
+        name: name.clone(),
+        op: Op::Reshape(Reshape {
+            shape: before.clone(),
+        }),
+        inputs: vec![input],
+        outputs: Vec::new(),
+    };
+    let split = insert(graph, position, split, &base, TensorType::new(dtype, before));
+    let mean = Node {
+        name,
+        op: pool([reduced, 1]),
+        inputs: vec![split],
+        outputs: Vec::new(),
+    };
+    let ty = TensorType::new(dtype, [batch, 1, 1, channels]);
+    let mean = insert(graph, position + 1, mean, &base, ty);
+    let target = shape(graph, output).to_vec();
+    let node = &mut graph.nodes[position + 2];
+    node.op = Op::Reshape(Reshape { shape: target });
+    node.inputs = vec![mean];
+    Some(3)
+}

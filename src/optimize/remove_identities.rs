@@ -1,0 +1,121 @@
+//! The pass `remove-identities`.
+
+use super::edit::{bypass, reals, shape};
+use crate::ir::{FloatGraph, FloatTensor, Node};
+use crate::op::{BinaryKind, Clamp, Op, Unary, UnaryKind, Window};
+
+/// Removes nodes whose output equals their input: transposes in order, reshapes to the same shape, pads by nothing,
+/// slices of everything, casts to the same type, concatenations of one tensor, clamps without ends, windows of one
+/// element, means over extents of 1, adding 0, multiplying by 1, and `QuantizeLinear` behind the `DequantizeLinear`
+/// with the same 8- or 16-bit parameters. Where a clamp was fused into such a node, the clamp stays.
+///
+/// Refuses where the input and the output of the graph would become one tensor. Exact, but that a negative zero may
+/// become a positive one or the other way round.
+pub fn remove_identities(graph: &mut FloatGraph) -> usize {
+    let mut count = 0;
+    let mut position = 0;
+    while position < graph.nodes.len() {
+        match identity(graph, &graph.nodes[position]) {
+            Some((input, clamp)) if clamp.is_none() => {
+                let node = &mut graph.nodes[position];
+                node.inputs.swap(0, input);
+                if bypass(graph, position) {
+                    count += 1;
+                    continue;
+                }
+                graph.nodes[position].inputs.swap(0, input);
+            }
+            Some((input, clamp)) => {
+                let node = &mut graph.nodes[position];
+                node.inputs = vec![node.inputs[input]];
+                node.op = Op::Unary(Unary {
+                    kind: UnaryKind::Clamp(clamp),
+                });
+                count += 1;
+            }
+            None => {}
+        }
+        position += 1;
+    }
+    count + cancel_quantization(graph)
+}
+
+/// Which input passes through, and how it is limited; `None` of a node that does something.
+fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clamp)> {
+    let x = &graph.tensors[*node.inputs.first()?].ty;
+    let y = &graph.tensors[*node.outputs.first()?].ty;
+    let passes = |condition: bool| condition.then_some((0, Clamp::NONE));
+    match &node.op {
+        Op::Transpose(op) => passes(op.perm.is_sorted()),
+        Op::Reshape(_) | Op::Cast(_) => passes(x == y),
+        Op::Pad(op) => passes(op.before.iter().chain(&op.after).all(|&pad| pad == 0)),
+        // A slice with steps of −1 has the same shape too.
+        Op::Slice(op) => passes(x == y && op.steps.iter().zip(&op.shape).all(|(&s, &e)| s == 1 || e == 1)),
+        Op::Concat(_) => passes(node.inputs.len() == 1),
+        Op::ReduceMean(op) => passes(op.axes.iter().all(|&axis| x.shape[axis] == 1)),
+        Op::Unary(op) => match op.kind {
+            UnaryKind::Clamp(clamp) => passes(clamp.is_none()),
+            UnaryKind::Sigmoid | UnaryKind::Tanh => None,
+        },
+        Op::AveragePool(op) => is_point(&op.window).then_some((0, op.clamp)),
+        Op::MaxPool(op) => is_point(&op.window).then_some((0, op.clamp)),
+        Op::Binary(op) => {
+            let neutral = |input: usize, value: f32| {
+                let other = 1 - input;
+                let all = |values: &[f32]| values.iter().all(|&v| v == value);
+                shape(graph, node.inputs[input]) == y.shape
+                    && reals(graph, node.inputs[other]).is_some_and(all)
+            };
+            let input = match op.kind {
+                BinaryKind::Add => (0..2).find(|&input| neutral(input, 0.0)),
+                BinaryKind::Mul => (0..2).find(|&input| neutral(input, 1.0)),
+                BinaryKind::Sub => neutral(0, 0.0).then_some(0),
+                BinaryKind::Div => neutral(0, 1.0).then_some(0),
+            };
+            Some((input?, op.clamp))
+        }
+        Op::BatchNormalization(_)
+        | Op::Conv2d(_)
+        | Op::Delay(_)
+        | Op::Dense(_)
+        | Op::DequantizeLinear(_)
+        | Op::Gather(_)
+        | Op::MatMul(_)
+        | Op::QuantizeLinear(_)
+        | Op::Softmax(_) => None,
+    }
+}
+
+/// Whether a window sees one element at a time, each once.
+fn is_point(window: &Window) -> bool {
+    window.kernel == [1, 1] && window.strides == [1, 1] && window.pads == [0; 4]
+}
+
+/// Removes `QuantizeLinear(DequantizeLinear(x))` with the same parameters. The f32 result of the second differs from
+/// an integer by less than 2^16 · 2^-23, so it rounds back to `x`.
+fn cancel_quantization(graph: &mut FloatGraph) -> usize {
+    let mut count = 0;
+    let mut position = 0;
+    while position < graph.nodes.len() {
+        let node = &graph.nodes[position];
+        if let Op::QuantizeLinear(quantize) = &node.op
+            && let Some(before) = graph.producer(node.inputs[0])
+            && let Op::DequantizeLinear(dequantize) = &graph.nodes[before].op
+            && quantize.axis == dequantize.axis
+            && node.inputs[1..] == graph.nodes[before].inputs[1..]
+            && graph.tensors[node.outputs[0]].ty.dtype.bytes() <= 2
+            && graph.tensors[node.outputs[0]].ty == graph.tensors[graph.nodes[before].inputs[0]].ty
+        {
+            let (real, stored) = (node.inputs[0], graph.nodes[before].inputs[0]);
+            graph.nodes[position].inputs[0] = stored;
+            // The node would be no `QuantizeLinear` of integers for long: it goes, or gets its input back.
+            if bypass(graph, position) {
+                count += 1;
+                continue;
+            }
+            graph.nodes[position].inputs[0] = real;
+        }
+        position += 1;
+    }
+    count
+}
