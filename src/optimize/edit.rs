@@ -14,9 +14,14 @@ fn fresh_name(graph: &FloatGraph, base: &str) -> String {
     if !taken(base) {
         return base.into();
     }
+    // What was numbered before gets another number, not a second one.
+    let stem = base
+        .rsplit_once('.')
+        .filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()))
+        .map_or(base, |(stem, _)| stem);
     let mut number = 1;
     loop {
-        let name = format!("{base}.{number}");
+        let name = format!("{stem}.{number}");
         if !taken(&name) {
             return name;
         }

@@ -83,21 +83,22 @@ fn simplify(graph: &mut FloatGraph, position: usize, perm: &[usize]) -> Option<(
     if perm.is_sorted() && bypass(graph, position) {
         return Some(());
     }
+    let output = graph.nodes[position].outputs[0];
+    if let Some(constant) = StoredConstant::find(graph, input)
+        && !graph.outputs.contains(&output)
+    {
+        let mut at = position;
+        let constant = constant.transposed(perm).add_to(graph, &mut at);
+        graph.replace_uses(output, constant);
+        graph.nodes.remove(at);
+        return Some(());
+    }
     if moves_only_units(shape(graph, input), perm) {
-        let shape = shape(graph, graph.nodes[position].outputs[0]).to_vec();
+        let shape = shape(graph, output).to_vec();
         graph.nodes[position].op = Op::Reshape(Reshape { shape });
         return Some(());
     }
-    let output = graph.nodes[position].outputs[0];
-    if graph.outputs.contains(&output) {
-        return None;
-    }
-    let constant = StoredConstant::find(graph, input)?.transposed(perm);
-    let mut at = position;
-    let constant = constant.add_to(graph, &mut at);
-    graph.replace_uses(output, constant);
-    graph.nodes.remove(at);
-    Some(())
+    None
 }
 
 /// Moves a transpose behind a node that acts on its first input.
