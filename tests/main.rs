@@ -7,6 +7,7 @@ mod blobs;
 mod boards;
 mod cli;
 mod data;
+mod emit;
 mod firmware;
 mod format;
 mod import;

@@ -1,7 +1,8 @@
 //! Planner and checker: random graphs through both, planted faults, plans against exhaustive search.
 
-mod graphs;
+pub(crate) mod graphs;
 mod mutations;
+mod naive;
 mod order;
 mod plan;
 

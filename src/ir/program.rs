@@ -1,5 +1,6 @@
 //! A scheduled program: steps with their records bound to a memory plan.
 
+use tinsmith_runtime::format::metadata::Layout;
 use tinsmith_runtime::kernels::Layer;
 
 use super::{Arena, Handle};
@@ -83,7 +84,9 @@ pub struct Port {
     pub quantization: Quantization,
     /// The element type that the ONNX model has here: a float type where hosts quantize for the user.
     pub model_dtype: DType,
-    /// The ONNX model's shape, where a transpose was left to the caller (`--io-layout channels-last`).
+    /// Whether a transpose was left to the caller (`--io-layout channels-last`).
+    pub layout: Layout,
+    /// The ONNX model's shape: another one where a transpose was left to the caller (`--io-layout channels-last`).
     pub onnx_shape: Shape,
     /// Where it lies.
     pub access: Access,

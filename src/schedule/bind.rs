@@ -3,16 +3,16 @@
 use std::cmp::Reverse;
 
 use tinsmith_runtime::format::IN_CONSTANTS;
+use tinsmith_runtime::format::metadata::Layout;
 
 use super::constants::Pool;
 use super::draft::Draft;
 use super::edges::Edges;
-use super::error::{ArenaTooSmall, FlashTooSmall, largest};
 use super::{ScheduleError, cost};
 use crate::ir::{Access, Arena, Buffer, Handle, LiveRange, MemoryPlan, Port, Program, QuantGraph, Step};
 use crate::op::quant::QuantTensor;
 use crate::op::{KernelCall, Lowered, Operand};
-use crate::target::Target;
+use crate::target::{ArenaTooSmall, FlashTooSmall, Target, largest};
 
 /// What binding needs to look up.
 struct Binder<'a> {
@@ -216,6 +216,7 @@ impl Binder<'_> {
         }
     }
 
+    /// The port of a tensor at the edge, and the model's own tensor there.
     fn port(&self, stored: Handle<QuantTensor>, model: Handle<QuantTensor>) -> Port {
         let (stored_tensor, model) = (&self.graph.tensors[stored], &self.graph.tensors[model]);
         let (buffer, offset) = self.locate(stored, 0);
@@ -224,6 +225,11 @@ impl Binder<'_> {
             ty: stored_tensor.ty.clone(),
             quantization: stored_tensor.quantization.clone(),
             model_dtype: model.model_dtype,
+            layout: if std::ptr::eq(stored_tensor, model) {
+                Layout::Onnx
+            } else {
+                Layout::ChannelsLast
+            },
             onnx_shape: model.ty.shape.clone(),
             access: Access {
                 buffer,

@@ -20,7 +20,7 @@ pub mod plan;
 mod tasks;
 mod views;
 
-pub use error::{ArenaTooSmall, FlashTooSmall, InexactNode, ScheduleError};
+pub use error::{InexactNode, ScheduleError};
 
 use crate::ir::{Program, QuantGraph};
 use crate::op::Lowered;

@@ -2,10 +2,12 @@
 
 mod builtin;
 mod error;
+mod room;
 
 use serde::{Deserialize, Serialize};
 
 pub use error::TargetError;
+pub use room::{ArenaTooSmall, FlashTooSmall, largest};
 
 /// The description of one chip or emulated board. Keys carry their unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

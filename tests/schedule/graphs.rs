@@ -38,9 +38,20 @@ pub(crate) struct Build {
     pub(crate) lowered: Vec<Lowered>,
 }
 
+/// Biases, multipliers near 2^30, shifts of 37 or so, weights: all sorts of bytes that the kernel takes.
 fn dense_constants(inputs: usize, outputs: usize, seed: usize) -> Vec<u8> {
-    let bytes = (9 * outputs).next_multiple_of(16) + inputs * outputs;
-    (0..bytes).map(|i| ((i * 7 + seed * 13) % 251) as u8).collect()
+    let mut random = Random::new(seed as u64);
+    let mut bytes = Vec::new();
+    for _ in 0..outputs {
+        bytes.extend((random.below(2000) as i32 - 1000).to_le_bytes());
+    }
+    for _ in 0..outputs {
+        bytes.extend(((1 << 30) + random.below(1 << 30) as i32).to_le_bytes());
+    }
+    bytes.extend((0..outputs).map(|_| 36 + random.below(3) as u8));
+    bytes.resize(bytes.len().next_multiple_of(16), 0);
+    bytes.extend((0..inputs * outputs).map(|_| random.below(256) as u8));
+    bytes
 }
 
 fn copy(count: usize) -> StridedCopy {
@@ -141,6 +152,9 @@ impl Build {
             rows: 1,
             in_features: inputs as u32,
             out_features: outputs as u32,
+            ofm_zero_point: 3,
+            min: -128,
+            max: 127,
             ..Dense::default()
         };
         let call = KernelCall {
@@ -157,7 +171,7 @@ impl Build {
             ..Table::default()
         };
         let call = KernelCall {
-            constants: (0..=255).collect(),
+            constants: (0..=255u8).map(|i| i.wrapping_mul(7).wrapping_add(5)).collect(),
             in_place: vec![0],
             ..call(Layer::Table(record), vec![input(0, 0)])
         };
@@ -172,7 +186,12 @@ impl Build {
             dims: [1, 1, 1, bytes as u32],
             a_strides: strides,
             b_strides: strides,
-            right_shift: 1,
+            a_multiplier: 3,
+            b_multiplier: 2,
+            a_zero_point: 1,
+            right_shift: 2,
+            min: -128,
+            max: 127,
             ..Add::default()
         };
         let is_constant = self.graph.tensors[b].data.is_some();

@@ -21,6 +21,8 @@ mod replay;
 mod touched;
 mod value;
 
+use tinsmith_runtime::format::metadata::Layout;
+
 pub use error::{CheckError, Fault};
 
 use crate::ir::{Access, Handle, Port, Program, QuantGraph};
@@ -95,7 +97,7 @@ fn stored_input(graph: &QuantGraph, port: &Port, tensor: Handle<QuantTensor>) ->
         .nodes
         .iter()
         .filter(|node| matches!(node.op, Op::Transpose(_)));
-    if port.ty.shape == port.onnx_shape {
+    if port.layout == Layout::Onnx {
         return tensor;
     }
     transposes
@@ -109,7 +111,7 @@ fn stored_output(graph: &QuantGraph, port: &Port, tensor: Handle<QuantTensor>) -
         .nodes
         .iter()
         .filter(|node| matches!(node.op, Op::Transpose(_)));
-    if port.ty.shape == port.onnx_shape {
+    if port.layout == Layout::Onnx {
         return tensor;
     }
     transposes
