@@ -1,3 +1,6 @@
 //! Quantization: the threshold solver against exact rational arithmetic, models taken as they stand, calibration.
 
+mod calibrate;
+mod meaning;
+mod reference;
 mod rescale;
