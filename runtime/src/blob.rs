@@ -18,6 +18,7 @@ pub struct Blob<'a> {
     names: &'a [u8],
     arena_bytes: u32,
     state: Extent,
+    work: u64,
 }
 
 /// The number at `offset`; zero beyond the header, where no field is.
@@ -77,13 +78,14 @@ impl<'a> Blob<'a> {
                     offset: word(header, field::STATE_OFFSET),
                     bytes: word(header, field::STATE_BYTES),
                 },
+                work: 0,
             })
         };
-        let blob = layout().ok_or(BlobError::Layout)?;
+        let mut blob = layout().ok_or(BlobError::Layout)?;
         if !blob.state.ends_within(blob.arena_bytes) {
             return Err(BlobError::Layout);
         }
-        check_steps(&blob, word(header, field::STEP_COUNT))?;
+        blob.work = check_steps(&blob, word(header, field::STEP_COUNT))?;
         blob.check_texts(word(header, field::STEP_COUNT))
             .ok_or(BlobError::Metadata)?;
         Ok(blob)
@@ -125,6 +127,11 @@ impl<'a> Blob<'a> {
     /// The region of the arena that is kept between runs.
     pub const fn state(&self) -> Extent {
         self.state
+    }
+
+    /// Multiply-accumulates, taps and elements of one inference: what the loops of all steps count to.
+    pub const fn work(&self) -> u64 {
+        self.work
     }
 
     /// Opcodes and fields of the steps.

@@ -145,8 +145,8 @@ impl Extent {
     }
 }
 
-/// Proves all steps of a program, `count` of them.
-pub(crate) fn check_steps(blob: &Blob<'_>, count: u32) -> Result<(), BlobError> {
+/// Proves all steps of a program, `count` of them, and gives their work.
+pub(crate) fn check_steps(blob: &Blob<'_>, count: u32) -> Result<u64, BlobError> {
     let mut records = blob.records();
     let mut work = 0u64;
     for step in 0..count {
@@ -157,11 +157,7 @@ pub(crate) fn check_steps(blob: &Blob<'_>, count: u32) -> Result<(), BlobError> 
             return Err(BlobError::TooMuchWork);
         }
     }
-    if records.0.is_empty() {
-        Ok(())
-    } else {
-        Err(BlobError::Layout)
-    }
+    records.0.is_empty().then_some(work).ok_or(BlobError::Layout)
 }
 
 /// Proves one step, and gives its work.
