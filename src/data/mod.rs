@@ -83,12 +83,25 @@ pub struct Files {
 /// # Errors
 /// Where a file is missing, is no array, or does not fit its input; where an input has no file, or two.
 pub fn open(inputs: &[Input], sources: &[Source], integers: IntegerScale) -> Result<Files, DataError> {
+    from_arrays(inputs, open_all(sources)?, integers)
+}
+
+/// Samples from opened arrays, each with the name of the input it is for, or for the next one.
+///
+/// # Errors
+/// Where an array does not fit its input; where an input has no array, or two.
+pub fn from_arrays(
+    inputs: &[Input],
+    opened: Vec<(Option<String>, Array)>,
+    integers: IntegerScale,
+) -> Result<Files, DataError> {
     let listed = || {
         let names: Vec<String> = inputs.iter().map(|input| format!("`{}`", input.name)).collect();
         names.join(", ")
     };
     let mut slots: Vec<Option<Array>> = inputs.iter().map(|_| None).collect();
-    for (name, array) in open_all(sources)? {
+    let given: Vec<String> = opened.iter().map(|(_, array)| array.name.clone()).collect();
+    for (name, array) in opened {
         let index = match name {
             Some(name) => match inputs.iter().position(|input| input.name == name) {
                 Some(index) => index,
@@ -115,10 +128,6 @@ pub fn open(inputs: &[Input], sources: &[Source], integers: IntegerScale) -> Res
     let mut count = 0;
     for (input, slot) in inputs.iter().zip(slots) {
         let Some(array) = slot else {
-            let given: Vec<String> = sources
-                .iter()
-                .map(|source| source.path.display().to_string())
-                .collect();
             let name = input.name.clone();
             return Err(DataProblem::Missing { name }.of(given.join(", ")));
         };

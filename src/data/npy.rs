@@ -1,7 +1,8 @@
 //! NumPy arrays in files: read in pieces, so that memory does not grow with the array; written whole.
 
+use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -87,7 +88,6 @@ impl Element {
 }
 
 /// An array in a file, of which any run of elements can be read.
-#[derive(Debug)]
 pub struct Array {
     /// The file, with the array's name where it is one of several: for messages.
     pub name: String,
@@ -97,7 +97,18 @@ pub struct Array {
     big_endian: bool,
     data_start: u64,
     // Behind a lock, because reading moves the file's position; readers on several threads take turns.
-    file: Mutex<File>,
+    bytes: Mutex<Box<dyn ReadSeek>>,
+}
+
+/// Where an array's bytes are.
+pub(super) trait ReadSeek: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> ReadSeek for T {}
+
+impl fmt::Debug for Array {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}{:?}", self.name, self.element.name(), self.shape)
+    }
 }
 
 impl Array {
@@ -108,22 +119,28 @@ impl Array {
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let name = path.display().to_string();
         match File::open(path) {
-            Ok(file) => Self::from_file(&name, file),
+            Ok(file) => Self::from_reader(&name, file),
             Err(error) => Err(DataProblem::Unreadable(error).of(name)),
         }
     }
 
-    /// The array that `file` holds, called `name` in messages.
-    pub(super) fn from_file(name: &str, mut file: File) -> Result<Self, DataError> {
-        Self::read_header(name.to_owned(), &mut file)
-            .map(|parts| parts(file))
-            .map_err(|problem| problem.of(name))
+    /// The array that the bytes of an `.npy` file hold, called `name` in messages.
+    ///
+    /// # Errors
+    /// As [`Array::open`].
+    pub fn in_memory(name: &str, bytes: &'static [u8]) -> Result<Self, DataError> {
+        Self::from_reader(name, Cursor::new(bytes))
     }
 
-    fn read_header(name: String, file: &mut File) -> Result<impl FnOnce(File) -> Self + use<>, DataProblem> {
-        let header = NpyHeader::from_reader(&mut *file).map_err(DataProblem::NotAnArray)?;
+    /// The array that `bytes` hold, called `name` in messages.
+    pub(super) fn from_reader(name: &str, bytes: impl ReadSeek + 'static) -> Result<Self, DataError> {
+        Self::read_header(name.to_owned(), bytes).map_err(|problem| problem.of(name))
+    }
+
+    fn read_header(name: String, mut bytes: impl ReadSeek + 'static) -> Result<Self, DataProblem> {
+        let header = NpyHeader::from_reader(&mut bytes).map_err(DataProblem::NotAnArray)?;
         let npyz::DType::Plain(kind) = header.dtype() else {
-            return Err(unknown_element("a record".into()));
+            return Err(unknown_element("record".into()));
         };
         let element = Element::of(kind.type_char(), kind.size_field())
             .ok_or_else(|| unknown_element(format!("`{kind}`")))?;
@@ -131,8 +148,9 @@ impl Array {
         if header.order() == Order::Fortran && shape.iter().filter(|&&extent| extent > 1).count() > 1 {
             return Err(DataProblem::FortranOrder);
         }
-        let data_start = file.stream_position().map_err(DataProblem::Unreadable)?;
-        let found_bytes = file.metadata().map_err(DataProblem::Unreadable)?.len() - data_start;
+        let data_start = bytes.stream_position().map_err(DataProblem::Unreadable)?;
+        let end = bytes.seek(SeekFrom::End(0)).map_err(DataProblem::Unreadable)?;
+        let found_bytes = end.saturating_sub(data_start);
         let wanted_bytes = shape
             .iter()
             .try_fold(element.bytes() as u64, |bytes, &extent| {
@@ -145,14 +163,13 @@ impl Array {
                 found_bytes,
             });
         }
-        let big_endian = kind.endianness() == Endianness::Big;
-        Ok(move |file| Self {
+        Ok(Self {
             name,
             shape,
             element,
-            big_endian,
+            big_endian: kind.endianness() == Endianness::Big,
             data_start,
-            file: Mutex::new(file),
+            bytes: Mutex::new(Box::new(bytes)),
         })
     }
 
@@ -175,15 +192,16 @@ impl Array {
     }
 
     /// Elements `first..first + count`.
-    pub(super) fn read(&self, first: usize, count: usize) -> Result<Data, DataError> {
+    pub(crate) fn read(&self, first: usize, count: usize) -> Result<Data, DataError> {
         let size = self.element.bytes();
         let mut bytes = vec![0; count * size];
         // A poisoned lock only means that another reader panicked; every read seeks first, so nothing is amiss.
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(self.data_start + (first * size) as u64))
-            .and_then(|_| file.read_exact(&mut bytes))
+        let mut stored = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        stored
+            .seek(SeekFrom::Start(self.data_start + (first * size) as u64))
+            .and_then(|_| stored.read_exact(&mut bytes))
             .map_err(|error| DataProblem::Unreadable(error).of(&self.name))?;
-        drop(file);
+        drop(stored);
         if self.big_endian {
             bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
         }

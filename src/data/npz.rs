@@ -32,7 +32,7 @@ pub(super) fn open(path: &Path, input: Option<&str>) -> Result<Vec<(Option<Strin
             let name = input
                 .map(str::to_owned)
                 .or_else(|| (!by_order).then(|| name.clone()));
-            Ok((name, Array::from_file(&label, unpacked)?))
+            Ok((name, Array::from_reader(&label, unpacked)?))
         })
         .collect()
 }
