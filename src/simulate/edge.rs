@@ -2,6 +2,7 @@
 //! All of it follows from the blob's metadata.
 
 use tinsmith_runtime::arith;
+use tinsmith_runtime::blob::Blob;
 use tinsmith_runtime::format::metadata::{DType as Stored, Layout, Port};
 
 use crate::op::tensor::{DType, Data, TensorType, Values, row_major_strides, strided_indices};
@@ -132,6 +133,28 @@ pub fn load(port: &Port<'_>, bytes: &[u8]) -> Result<Values, EdgeError> {
         Layout::ChannelsLast => data.gather(channels_first_from(&ty.shape).into_iter()),
     };
     Ok(Values::new(ty.shape, data))
+}
+
+/// The bytes that a blob stores for a whole sample: one value per input.
+///
+/// # Errors
+/// As [`store`].
+pub fn store_all(blob: &Blob<'_>, values: &[Values]) -> Result<Vec<Vec<u8>>, EdgeError> {
+    blob.inputs()
+        .zip(values)
+        .map(|(port, values)| store(&port, values))
+        .collect()
+}
+
+/// The values that the bytes of all outputs stand for.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_all(blob: &Blob<'_>, outputs: &[Vec<u8>]) -> Result<Vec<Values>, EdgeError> {
+    blob.outputs()
+        .zip(outputs)
+        .map(|(port, bytes)| load(&port, bytes))
+        .collect()
 }
 
 /// The same step of an unsigned scale as a signed one, 128 lower, or back.
