@@ -1,0 +1,234 @@
+//! Layer by layer: the quantized program's tensors against the reference executor's, and what made a bad one bad.
+
+use std::collections::BTreeMap;
+
+use super::metric::cosine_of;
+use crate::ir::{Handle, Program, QuantGraph, TensorInfo};
+use crate::op::quant::{QuantParams, QuantTensor};
+use crate::op::tensor::Values;
+
+/// Below this a layer's output has more noise than it can bear.
+pub const COLLAPSED_DB: f64 = 10.0;
+
+/// How close a layer's output is to the float model's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// Name of the ONNX node.
+    pub name: String,
+    /// Name of the tensor compared: the node's output.
+    pub tensor: String,
+    /// Signal to quantization noise in decibels; infinite where there is no noise at all.
+    pub sqnr_db: f64,
+    /// Cosine of the angle to the float model's output.
+    pub cosine: f64,
+    /// Share of the elements that lie beyond what the output's int8 range holds.
+    pub saturated: f64,
+    /// Why it collapsed, and what to do about it; `None` for a layer that did not.
+    pub diagnosis: Option<Diagnosis>,
+}
+
+/// Why a layer collapsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// What the figures show.
+    pub cause: String,
+    /// What to try.
+    pub cure: String,
+}
+
+/// Tensors to compare: one per node of the quantized graph that has kernel calls.
+pub(super) struct Probes<'p> {
+    pub(super) probes: Vec<Probe<'p>>,
+    /// Per step, the probe whose tensor it writes and the first byte within that tensor.
+    by_step: Vec<Option<(usize, usize)>>,
+    /// Probe of a tensor, by the name that both graphs have for it.
+    pub(super) by_name: BTreeMap<&'p str, usize>,
+}
+
+/// A tensor to compare.
+pub(super) struct Probe<'p> {
+    node: &'p str,
+    tensor: &'p QuantTensor,
+    params: QuantParams,
+    /// Probes of the node's inputs.
+    inputs: Vec<usize>,
+}
+
+impl<'p> Probes<'p> {
+    pub(super) fn new(graph: &'p QuantGraph, program: &Program) -> Self {
+        let mut probes: Vec<Probe<'p>> = Vec::new();
+        let mut by_tensor: BTreeMap<Handle<QuantTensor>, usize> = BTreeMap::new();
+        let mut by_step = vec![None; program.steps.len()];
+        for (i, node) in graph.nodes.iter().enumerate() {
+            let writes: Vec<usize> = (0..program.steps.len())
+                .filter(|&s| program.steps[s].node == i)
+                .collect();
+            let output = node.outputs[0];
+            let tensor = &graph.tensors[output];
+            let first_byte = writes.iter().map(|&s| program.steps[s].write.offset).min();
+            let (Some(params), Some(first_byte)) = (tensor.params(), first_byte) else {
+                continue;
+            };
+            for step in writes {
+                let offset = (program.steps[step].write.offset - first_byte) as usize;
+                by_step[step] = Some((probes.len(), offset));
+            }
+            let inputs = node
+                .inputs
+                .iter()
+                .filter_map(|input| by_tensor.get(input).copied())
+                .collect();
+            by_tensor.insert(output, probes.len());
+            probes.push(Probe {
+                node: &node.name,
+                tensor,
+                params,
+                inputs,
+            });
+        }
+        let by_name = probes
+            .iter()
+            .enumerate()
+            .map(|(i, probe)| (probe.tensor.name(), i))
+            .collect();
+        Self {
+            probes,
+            by_step,
+            by_name,
+        }
+    }
+
+    /// Room for the bytes of every tensor.
+    pub(super) fn buffers(&self) -> Vec<Vec<u8>> {
+        self.probes
+            .iter()
+            .map(|probe| vec![0; probe.tensor.ty.bytes()])
+            .collect()
+    }
+
+    /// Takes down what a step wrote. Several steps may write parts of one tensor.
+    pub(super) fn record(&self, buffers: &mut [Vec<u8>], step: usize, output: &[u8]) {
+        if let Some((probe, offset)) = self.by_step[step]
+            && let Some(part) = buffers[probe].get_mut(offset..offset + output.len())
+        {
+            part.copy_from_slice(output);
+        }
+    }
+
+    /// Compares a tensor's bytes with the reference executor's values; nothing where the two graphs differ in shape.
+    pub(super) fn compare(&self, probe: usize, bytes: &[u8], reference: &Values) -> Sums {
+        let Probe { tensor, params, .. } = &self.probes[probe];
+        if reference.shape != tensor.ty.shape {
+            return Sums::default();
+        }
+        let (scale, zero_point) = (f64::from(params.scale), params.zero_point);
+        let real = |q: i32| f64::from(q - zero_point) * scale;
+        // Where the model is quantized already, the reference holds the integers.
+        let is_float = reference.data.dtype().is_float();
+        let wanted = reference.to_f64();
+        let wanted = wanted
+            .into_iter()
+            .map(|x| if is_float { x } else { real(x as i32) });
+        let (least, greatest) = (real(-128) - scale / 2.0, real(127) + scale / 2.0);
+        let mut sums = Sums::default();
+        for (&byte, wanted) in bytes.iter().zip(wanted) {
+            let found = real((byte as i8).into());
+            sums.signal += wanted * wanted;
+            sums.noise += (wanted - found) * (wanted - found);
+            sums.found += found * found;
+            sums.product += wanted * found;
+            sums.saturated += u64::from(wanted < least || wanted > greatest);
+            sums.elements += 1;
+        }
+        sums
+    }
+
+    /// The figures of every tensor that was compared, in the order of the program.
+    pub(super) fn report(&self, sums: &[Sums]) -> Vec<Layer> {
+        let mut layers: Vec<(usize, Layer)> = Vec::new();
+        for (i, (probe, sums)) in self.probes.iter().zip(sums).enumerate() {
+            if sums.elements == 0 {
+                continue;
+            }
+            let mut layer = Layer {
+                name: probe.node.to_owned(),
+                tensor: probe.tensor.name.clone(),
+                sqnr_db: sums.sqnr_db(),
+                cosine: cosine_of(sums.product, sums.signal, sums.found),
+                saturated: sums.saturated as f64 / sums.elements as f64,
+                diagnosis: None,
+            };
+            if layer.sqnr_db < COLLAPSED_DB {
+                let mut above = layers.iter().filter(|(input, _)| probe.inputs.contains(input));
+                let inherited = above.find(|(_, layer)| layer.diagnosis.is_some());
+                let inherited = inherited.map(|(_, layer)| layer.name.as_str());
+                layer.diagnosis = Some(diagnose(&layer, probe, sums, inherited));
+            }
+            layers.push((i, layer));
+        }
+        layers.into_iter().map(|(_, layer)| layer).collect()
+    }
+}
+
+/// Sums over the elements of a tensor and over samples.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sums {
+    signal: f64,
+    noise: f64,
+    found: f64,
+    product: f64,
+    saturated: u64,
+    elements: u64,
+}
+
+impl Sums {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.signal += other.signal;
+        self.noise += other.noise;
+        self.found += other.found;
+        self.product += other.product;
+        self.saturated += other.saturated;
+        self.elements += other.elements;
+    }
+
+    fn sqnr_db(&self) -> f64 {
+        if self.noise == 0.0 {
+            f64::INFINITY
+        } else {
+            // A signal of nothing but zeros, disturbed, is as bad as can be told in a finite number.
+            10.0 * libm::log10((self.signal / self.noise).max(1e-20))
+        }
+    }
+}
+
+/// Looks for the cause that the figures support best.
+fn diagnose(layer: &Layer, probe: &Probe<'_>, sums: &Sums, inherited: Option<&str>) -> Diagnosis {
+    let rms = (sums.signal / sums.elements as f64).sqrt();
+    let steps = rms / f64::from(probe.params.scale);
+    let (cause, cure) = if let Some(input) = inherited {
+        (
+            format!("its input from `{input}` has collapsed already"),
+            format!("see `{input}`"),
+        )
+    } else if layer.saturated > 0.01 {
+        (
+            format!(
+                "{:.1} % of the values lie beyond the calibrated range",
+                layer.saturated * 100.0
+            ),
+            "calibrate with samples like those of the evaluation, or with `--calibrator minmax`".to_owned(),
+        )
+    } else if steps < 4.0 {
+        (
+            format!("a few large values stretch the range: a typical value is only {steps:.1} steps"),
+            "try `--calibrator percentile=99.99` or `--calibrator mse`".to_owned(),
+        )
+    } else {
+        (
+            "the noise comes from its weights and inputs, not from its own range".to_owned(),
+            "look at the layers before it, and whether some channels' weights are far larger than the others'"
+                .to_owned(),
+        )
+    };
+    Diagnosis { cause, cure }
+}
