@@ -12,6 +12,17 @@
 //!    ▼
 //! tinsmith-runtime on the device == tinsmith-runtime on the host (the simulator)
 //! ```
+//!
+//! [`ir`], [`op`] and [`target`] are the vocabularies that the stages share. [`reference`] runs float graphs on the
+//! host, [`simulate`] runs blobs, [`evaluate`] holds one against the other on samples that [`data`] reads.
+//!
+//! Invariants, kept by `tests/tidy.rs`:
+//!
+//! - A stage never names another stage; they meet in `ir` types, here.
+//! - No stage reads files, the clock or the environment: same input, same bytes out, on every host. What a stage
+//!   needs of the outside is handed to it ([`ir::Samples`], [`ir::Progress`]).
+//! - Protobuf types stop at [`import`], object-file types at [`emit`].
+//! - What a quantized graph means is what the blob computes: every operator's lowering proves it or the compile fails.
 
 pub mod data;
 pub mod emit;
@@ -25,3 +36,100 @@ pub mod reference;
 pub mod schedule;
 pub mod simulate;
 pub mod target;
+
+use ir::{FloatGraph, Program, Progress, QuantGraph, Samples};
+use target::Target;
+
+/// What every stage may be told; the defaults are right for most models.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What the model leaves open.
+    pub import: import::Options,
+    /// How far to optimize: for finding a pass that is to blame.
+    pub optimize: optimize::Options,
+    /// How ranges come from samples.
+    pub quantize: quantize::Options,
+    /// Layout at the edge; whether inexact channels are taken.
+    pub schedule: schedule::Options,
+    /// What the blob carries beside the program.
+    pub emit: emit::Options,
+}
+
+/// A compiled model, and what it was on the way.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    /// What the runtime executes, on the device and in the simulator.
+    pub blob: Vec<u8>,
+    /// The optimized float graph.
+    pub float: FloatGraph,
+    /// What it was quantized to.
+    pub quant: QuantGraph,
+    /// What it was scheduled to.
+    pub program: Program,
+}
+
+/// Why a model was not compiled, and by which stage.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bytes are no model that can be taken.
+    #[error("import: {0}")]
+    Import(#[from] import::ImportError),
+    /// A pass broke the graph.
+    #[error("optimize: {0}")]
+    Optimize(#[from] optimize::OptimizeError),
+    /// The graph cannot be quantized with these samples.
+    #[error("quantize: {0}")]
+    Quantize(#[from] quantize::QuantizeError),
+    /// The quantized graph cannot be run on the target.
+    #[error("schedule: {0}")]
+    Schedule(#[from] schedule::ScheduleError),
+    /// The program cannot be written down.
+    #[error("emit: {0}")]
+    Emit(#[from] emit::EmitError),
+}
+
+/// Compiles an ONNX model for a target; `samples` calibrate it where it is not quantized already.
+///
+/// # Errors
+/// See [`Error`].
+pub fn compile(
+    target: &Target,
+    onnx: &[u8],
+    samples: &dyn Samples,
+    options: &Options,
+    progress: Progress<'_>,
+) -> Result<Artifact, Error> {
+    let float = load(onnx, options)?;
+    build(target, float, samples, options, progress)
+}
+
+/// The first half of [`compile`], which needs no samples: the optimized float graph.
+///
+/// # Errors
+/// See [`Error`].
+pub fn load(onnx: &[u8], options: &Options) -> Result<FloatGraph, Error> {
+    let graph = import::onnx(onnx, &options.import)?;
+    Ok(optimize::run(graph, &options.optimize)?)
+}
+
+/// The second half of [`compile`]: from the optimized float graph to the blob.
+///
+/// # Errors
+/// See [`Error`].
+pub fn build(
+    target: &Target,
+    float: FloatGraph,
+    samples: &dyn Samples,
+    options: &Options,
+    progress: Progress<'_>,
+) -> Result<Artifact, Error> {
+    let quant = quantize::run(float.clone(), samples, &options.quantize, progress)?;
+    let program = schedule::run(target, &quant, &options.schedule)?;
+    let blob = emit::blob(target, &program, &options.emit)?;
+    Ok(Artifact {
+        blob,
+        float,
+        quant,
+        program,
+    })
+}
