@@ -2,10 +2,20 @@
 //! place that reads files, the clock and the terminal.
 
 mod answer;
+mod artifact;
+mod check;
+mod compile;
+mod demo;
+mod error;
+mod evaluate;
 mod failure;
 mod files;
+mod inspect;
+mod model;
 mod ops;
 mod progress;
+mod report;
+mod run;
 mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,8 +48,14 @@ of another version or for another core; 8 cost above the given limit.";
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    Check(check::Args),
+    Compile(compile::Args),
+    Run(run::Args),
+    Evaluate(evaluate::Args),
+    Inspect(inspect::Args),
     Targets(targets::Args),
     Ops(ops::Args),
+    Demo(demo::Args),
 }
 
 /// Does what the arguments say.
@@ -62,7 +78,7 @@ pub(crate) fn main() -> ExitCode {
     std::panic::set_hook(Box::new(move |info| {
         *seen.lock().unwrap_or_else(PoisonError::into_inner) = info.to_string();
     }));
-    let result = catch_unwind(AssertUnwindSafe(|| run(&cli)))
+    let result = catch_unwind(AssertUnwindSafe(|| answer(&cli)))
         .unwrap_or_else(|_| Err(Failure::bug(panic.lock().unwrap_or_else(PoisonError::into_inner))));
     match result {
         Ok(()) => exit_code(Exit::Done),
@@ -78,7 +94,7 @@ fn exit_code(exit: Exit) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-fn run(cli: &Cli) -> Result<(), Failure> {
+fn answer(cli: &Cli) -> Result<(), Failure> {
     if let Some(threads) = cli.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -86,8 +102,14 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             .map_err(Failure::usage)?;
     }
     let Answer { text, json, failure } = match &cli.verb {
+        Verb::Check(args) => check::run(args),
+        Verb::Compile(args) => compile::run(args),
+        Verb::Run(args) => run::run(args),
+        Verb::Evaluate(args) => evaluate::run(args),
+        Verb::Inspect(args) => inspect::run(args),
         Verb::Targets(args) => targets::run(args),
         Verb::Ops(args) => ops::run(args),
+        Verb::Demo(args) => demo::run(args),
     }?;
     Answer::new(text, json).print(cli.format)?;
     failure.map_or(Ok(()), Err)

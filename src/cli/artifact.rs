@@ -1,0 +1,63 @@
+//! What an artifact says of itself: its edge as inputs, its steps as costs.
+
+use tinsmith::data::Input;
+use tinsmith::schedule::cost;
+use tinsmith::simulate::edge;
+use tinsmith::target::Target;
+use tinsmith_runtime::blob::Blob;
+use tinsmith_runtime::format::metadata::Port;
+use tinsmith_runtime::kernels::Layer;
+
+/// A step's work.
+pub(super) struct Cost {
+    /// Name of the ONNX node, or the step's number where names were stripped.
+    pub(super) name: String,
+    /// Which kernel.
+    pub(super) kernel: &'static str,
+    /// Multiply-accumulates.
+    pub(super) macs: u64,
+    /// Instructions that the target's figures predict.
+    pub(super) predicted: Option<u64>,
+}
+
+/// The steps of a blob, with predictions for `target` or for the built-in one that it was compiled for.
+pub(super) fn costs(blob: &Blob<'_>, target: Option<&Target>) -> Vec<Cost> {
+    let own = Target::builtin(blob.target());
+    let target = target.or(own.as_ref());
+    blob.steps()
+        .enumerate()
+        .map(|(step, layer)| Cost {
+            name: blob
+                .step_name(step)
+                .map_or_else(|| format!("step {step}"), str::to_owned),
+            kernel: layer.name(),
+            macs: macs(&layer),
+            predicted: target.map(|target| cost::instructions(&target.cost, &layer)),
+        })
+        .collect()
+}
+
+fn macs(layer: &Layer) -> u64 {
+    match layer {
+        Layer::Conv2d(_) | Layer::DepthwiseConv2d(_) | Layer::Dense(_) => layer.work().unwrap_or(u64::MAX),
+        Layer::Add(_)
+        | Layer::Mul(_)
+        | Layer::Table(_)
+        | Layer::MaxPool(_)
+        | Layer::AveragePool(_)
+        | Layer::Softmax(_)
+        | Layer::StridedCopy(_)
+        | Layer::Fill(_)
+        | Layer::Delay(_) => 0,
+    }
+}
+
+/// What people give for these ports: the ONNX model's shapes and element types.
+pub(super) fn ports<'a>(ports: impl Iterator<Item = Port<'a>>) -> Vec<Input> {
+    ports
+        .map(|port| Input {
+            name: port.name.to_owned(),
+            ty: edge::model_type(&port),
+        })
+        .collect()
+}

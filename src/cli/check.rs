@@ -1,0 +1,270 @@
+//! `check`: can a model be compiled, does it fit, and is it what the training framework computed.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+use tinsmith::data::IntegerScale;
+use tinsmith::ir::{FloatGraph, Problem, SampleError, Samples};
+use tinsmith::op::tensor::{DType, Data, Values};
+use tinsmith::reference::Executor;
+use tinsmith::target::Target;
+use tinsmith::{Artifact, Error, import, quantize, schedule};
+
+use super::answer::{Answer, grouped};
+use super::error;
+use super::failure::{Exit, Failure};
+use super::files;
+use super::model::{ModelArgs, inputs, open_samples, read_target};
+
+/// Checks whether a model can be compiled and, with a target, whether it fits: all problems at once.
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The target to fit; a Cortex-M4 board where only the operators matter.
+    #[arg(long, value_name = "TARGET")]
+    target: Option<String>,
+    /// Samples for the float model, as for `compile --calibration`, to compare its outputs with `--expect`.
+    #[arg(long, value_name = "[NAME=]FILE", requires = "expect")]
+    input: Vec<String>,
+    /// What the training framework gives for them.
+    #[arg(long, value_name = "[NAME=]FILE", requires = "input")]
+    expect: Vec<String>,
+    /// The largest error of an output, relative to the range of what is expected.
+    #[arg(long, default_value_t = 1e-5)]
+    tolerance: f64,
+}
+
+/// Where only the operators matter.
+const ANY_TARGET: &str = "mps2-an386";
+
+pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
+    let target = read_target(args.target.as_deref().unwrap_or(ANY_TARGET))?;
+    let bytes = files::read(&args.model.model)?;
+    let mut options = args.model.options();
+    options.schedule.allow_inexact = true;
+    let graph = match tinsmith::load(&bytes, &options) {
+        Ok(graph) => graph,
+        Err(Error::Import(import::ImportError::Problems(problems))) => return Ok(refused(&problems, None)),
+        Err(error) => return Err(error::of_model(&args.model.model, error)),
+    };
+    let errors = compare(args, &graph)?;
+    let probe = Noise::new(&graph);
+    let answer = match tinsmith::build(&target, graph.clone(), &probe, &options, &|_, _, _| ()) {
+        Ok(artifact) => fits(args, &target, &artifact),
+        Err(
+            Error::Quantize(quantize::QuantizeError::Problems(problems))
+            | Error::Schedule(schedule::ScheduleError::Unsupported(problems)),
+        ) => refused(&problems, Some(&graph)),
+        // Without a target, a model is not too big.
+        Err(error) => {
+            let failure = error::of_model(&args.model.model, error);
+            if failure.exit != Exit::DoesNotFit {
+                return Err(failure);
+            }
+            too_big(&graph, failure, args.target.is_some())
+        }
+    };
+    Ok(with_errors(answer, &errors, args.tolerance))
+}
+
+fn json_of(ok: bool, problems: &[Problem], graph: Option<&FloatGraph>) -> Value {
+    json!({
+        "ok": ok,
+        "problems": problems,
+        "macs": graph.map(tinsmith::ir::Graph::macs),
+        "parameters": graph.map(tinsmith::ir::Graph::parameters),
+    })
+}
+
+fn heading(graph: &FloatGraph) -> String {
+    format!(
+        "{}: {} operators, {} parameters, {} multiply-accumulates\n",
+        graph.name,
+        graph.nodes.len(),
+        grouped(graph.parameters()),
+        grouped(graph.macs())
+    )
+}
+
+/// The model cannot be compiled.
+fn refused(problems: &[Problem], graph: Option<&FloatGraph>) -> Answer {
+    let text = graph.map(heading).unwrap_or_default();
+    let message = match problems.len() {
+        1 => "the model cannot be compiled".to_owned(),
+        n => format!("the model cannot be compiled: {n} problems"),
+    };
+    Answer {
+        text,
+        json: json_of(false, problems, graph),
+        failure: Some(Failure::problems(message, problems)),
+    }
+}
+
+/// The model can be compiled, but not for this target.
+fn too_big(graph: &FloatGraph, failure: Failure, is_wanted: bool) -> Answer {
+    let mut json = json_of(!is_wanted, &[], Some(graph));
+    json["does_not_fit"] = failure.message.clone().into();
+    Answer {
+        text: heading(graph),
+        json,
+        failure: is_wanted.then_some(failure),
+    }
+}
+
+/// The model can be compiled and fits.
+fn fits(args: &Args, target: &Target, artifact: &Artifact) -> Answer {
+    let program = &artifact.program;
+    let instructions: u64 = program.steps.iter().map(|step| step.instructions).sum();
+    let mut text = heading(&artifact.float);
+    for note in &artifact.quant.notes {
+        let _ = writeln!(text, "  note   {note}");
+    }
+    let mut json = json_of(true, &[], Some(&artifact.float));
+    if args.target.is_some() {
+        let milliseconds = instructions as f64 * 1e3 / target.clock_hz as f64;
+        let _ = writeln!(
+            text,
+            "  fits {} ({}), with sizes as compiled from noise:",
+            target.name, target.core
+        );
+        let _ = writeln!(text, "  flash  {} bytes", grouped(artifact.blob.len() as u64));
+        let _ = writeln!(text, "  SRAM   {} bytes", grouped(program.plan.arena_bytes));
+        let _ = writeln!(
+            text,
+            "  time   {} instructions predicted: {milliseconds:.1} ms at one a cycle",
+            grouped(instructions)
+        );
+        json["target"] = target.name.clone().into();
+        json["blob_bytes"] = artifact.blob.len().into();
+        json["arena_bytes"] = program.plan.arena_bytes.into();
+        json["instructions"] = instructions.into();
+    } else {
+        let _ = writeln!(text, "  can be compiled; give a target to see whether it fits");
+    }
+    Answer::new(text, json)
+}
+
+/// The largest error of each output, relative to the range of what was expected.
+fn compare(args: &Args, graph: &FloatGraph) -> Result<Vec<(String, f64)>, Failure> {
+    if args.input.is_empty() {
+        return Ok(Vec::new());
+    }
+    let outputs = graph.outputs.iter().map(|&output| &graph.tensors[output]);
+    let outputs: Vec<tinsmith::data::Input> = outputs
+        .map(|tensor| tinsmith::data::Input {
+            name: tensor.name.clone(),
+            ty: tensor.ty.clone(),
+        })
+        .collect();
+    let given = open_samples(&inputs(graph), &args.input, IntegerScale::default())?;
+    let expected = open_samples(&outputs, &args.expect, IntegerScale::default())?;
+    if given.len() != expected.len() {
+        let message = format!(
+            "{} samples are given, {} are expected",
+            given.len(),
+            expected.len()
+        );
+        return Err(Failure::usage(message));
+    }
+    let executor = Executor::new(graph).map_err(|error| Failure::new(Exit::Model, error))?;
+    let mut worst: Vec<(f64, f64, f64)> = vec![(0.0, f64::INFINITY, f64::NEG_INFINITY); outputs.len()];
+    for i in 0..given.len() {
+        let inputs = given.get(i).map_err(Failure::usage)?;
+        let wanted = expected.get(i).map_err(Failure::usage)?;
+        let found = executor
+            .run(&inputs)
+            .map_err(|error| Failure::new(Exit::Model, error))?;
+        for ((wanted, found), (error, least, greatest)) in wanted.iter().zip(&found).zip(&mut worst) {
+            for (wanted, found) in wanted.to_f64().into_iter().zip(found.to_f64()) {
+                *error = error.max((wanted - found).abs());
+                *least = least.min(wanted);
+                *greatest = greatest.max(wanted);
+            }
+        }
+    }
+    let relative = worst.into_iter().map(|(error, least, greatest)| {
+        // Outputs that are all alike have no range; their size serves.
+        let range = (greatest - least).max(least.abs()).max(f64::MIN_POSITIVE);
+        error / range
+    });
+    Ok(outputs
+        .into_iter()
+        .map(|output| output.name)
+        .zip(relative)
+        .collect())
+}
+
+fn with_errors(mut answer: Answer, errors: &[(String, f64)], tolerance: f64) -> Answer {
+    if errors.is_empty() {
+        return answer;
+    }
+    for (name, error) in errors {
+        let _ = writeln!(
+            answer.text,
+            "  `{name}` is within {error:.1e} of what is expected, relative to its range"
+        );
+    }
+    let listed: Vec<Value> = errors
+        .iter()
+        .map(|(name, error)| json!({ "name": name, "relative_error": error, "ok": *error <= tolerance }))
+        .collect();
+    answer.json["outputs"] = listed.into();
+    let wrong = errors.iter().find(|(_, error)| *error > tolerance);
+    if let (None, Some((name, error))) = (&answer.failure, wrong) {
+        let message =
+            format!("output `{name}` is off by {error:.1e} of its range; the limit is {tolerance:.0e}");
+        answer.json["ok"] = false.into();
+        answer.failure = Some(Failure::new(Exit::Accuracy, message).with_help(
+            "compare the exported model with the training framework: preprocessing, layout, opset",
+        ));
+    }
+    answer
+}
+
+/// One sample of seeded noise: enough to see which kernels and how much memory a model takes, which do not depend on
+/// the data.
+struct Noise {
+    values: Vec<Values>,
+}
+
+impl Noise {
+    fn new(graph: &FloatGraph) -> Self {
+        let mut state = 1_u64;
+        let mut next = || {
+            // Knuth's MMIX generator; the upper bits as a real between 0 and 1.
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 24) as f32
+        };
+        let values = inputs(graph).into_iter().map(|input| {
+            let count = input.ty.len();
+            let reals: Vec<f32> = (0..count).map(|_| next()).collect();
+            let data = match input.ty.dtype {
+                DType::F32 => Data::F32(reals),
+                DType::F64 => Data::F64(reals.into_iter().map(f64::from).collect()),
+                DType::I8 => Data::I8(reals.iter().map(|x| (x * 127.0) as i8).collect()),
+                DType::U8 => Data::U8(reals.iter().map(|x| (x * 255.0) as u8).collect()),
+                DType::I16 => Data::I16(vec![0; count]),
+                DType::I32 => Data::I32(vec![0; count]),
+                DType::I64 => Data::I64(vec![0; count]),
+                DType::Bool => Data::Bool(vec![false; count]),
+            };
+            Values::new(input.ty.shape, data)
+        });
+        Self {
+            values: values.collect(),
+        }
+    }
+}
+
+impl Samples for Noise {
+    fn len(&self) -> usize {
+        1
+    }
+
+    fn get(&self, _: usize) -> Result<Vec<Values>, SampleError> {
+        Ok(self.values.clone())
+    }
+}

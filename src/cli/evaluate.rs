@@ -1,0 +1,221 @@
+//! `evaluate`: FP32 against INT8 on the same samples.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tinsmith::data::npy::Array;
+use tinsmith::evaluate::{self, Estimate, Labels, Layer, Metric, MetricKind, Report, Subject};
+use tinsmith::ir::Samples;
+
+use super::answer::{Answer, Table};
+use super::error;
+use super::failure::{Exit, Failure};
+use super::model::{CompileArgs, ModelArgs, TargetArgs, inputs, open_samples};
+use super::progress::Bar;
+
+/// Compiles a model and measures what quantization costs it.
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    compile: CompileArgs,
+    /// Samples to measure on, as for `--calibration`.
+    #[arg(long, value_name = "[NAME=]FILE", required = true)]
+    data: Vec<String>,
+    /// What is right: a class per sample (or group), or a whole output per sample.
+    #[arg(long, value_name = "FILE.npy")]
+    labels: Option<PathBuf>,
+    /// The group of each sample, for metrics over groups: numbers from 0.
+    #[arg(long, value_name = "FILE.npy")]
+    groups: Option<PathBuf>,
+    /// top1, agreement, mse, cosine, auc; comma-separated. By default auc with groups, top1 with labels, else
+    /// agreement.
+    #[arg(long, value_delimiter = ',')]
+    metric: Vec<MetricKind>,
+    /// The most that any of the metrics may drop, in percentage points; exit code 5 where one drops further. mse is no
+    /// fraction and has no gate.
+    #[arg(long, value_name = "POINTS")]
+    max_drop: Option<f64>,
+    /// Samples over which layers are compared.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    layer_samples: usize,
+}
+
+pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
+    let target = args.target.read()?;
+    let options = args.compile.options(&args.model)?;
+    // Data and labels are opened before the work begins, so that a wrong file is told at once.
+    let graph = args.model.load(&options)?;
+    let samples = open_samples(&inputs(&graph), &args.data, args.compile.integers())?;
+    let evaluation = evaluation(args, samples.len())?;
+    let artifact = args.compile.compile(&args.model, &target, &options)?;
+    let subject = Subject {
+        float: &artifact.float,
+        quant: &artifact.quant,
+        program: &artifact.program,
+        blob: &artifact.blob,
+    };
+    let bar = Bar::new();
+    let progress = |what: &str, done, total| bar.show(what, done, total);
+    let report = evaluate::run(subject, &samples, &evaluation, &progress).map_err(error::of_evaluate)?;
+    drop(bar);
+    Ok(Answer {
+        text: text(&report),
+        json: json!({
+            "metrics": report.metrics.iter().map(metric_json).collect::<Vec<_>>(),
+            "layers": report.layers.iter().map(layer_json).collect::<Vec<_>>(),
+        }),
+        failure: args.max_drop.and_then(|limit| gate(&report.metrics, limit)),
+    })
+}
+
+fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure> {
+    let labels = match &args.labels {
+        Some(path) => {
+            let array = Array::open(path).map_err(error::of_data)?;
+            Some(Labels::new(array, samples).map_err(error::of_data)?)
+        }
+        None => None,
+    };
+    let groups = match &args.groups {
+        Some(path) => {
+            let array = Array::open(path).map_err(error::of_data)?;
+            let groups = array.read_f64().map_err(error::of_data)?;
+            Some(groups.into_iter().map(|group| group as usize).collect())
+        }
+        None => None,
+    };
+    let metrics = if !args.metric.is_empty() {
+        args.metric.clone()
+    } else if groups.is_some() {
+        vec![MetricKind::Auc]
+    } else {
+        vec![match labels {
+            Some(Labels::Classes(_)) => MetricKind::Top1,
+            Some(Labels::Outputs(_)) => MetricKind::Mse,
+            None => MetricKind::Agreement,
+        }]
+    };
+    Ok(evaluate::Options {
+        metrics,
+        labels,
+        groups,
+        layer_samples: args.layer_samples,
+    })
+}
+
+/// The failure of the first metric that drops too far.
+fn gate(metrics: &[Metric], limit: f64) -> Option<Failure> {
+    let gated = metrics.iter().filter(|metric| metric.kind.is_fraction());
+    let worst = gated.max_by(|a, b| a.drop.value.total_cmp(&b.drop.value))?;
+    let points = worst.drop.value * 100.0;
+    (points > limit).then(|| {
+        let message = format!(
+            "{} drops by {points:.3} percentage points; the limit is {limit}",
+            worst.kind.name()
+        );
+        Failure::new(Exit::Accuracy, message)
+            .with_help("see the layers with the lowest SQNR; more calibration samples or another `--calibrator` may help")
+    })
+}
+
+fn text(report: &Report) -> String {
+    let mut metrics = Table::new(&["metric", ">samples", ">FP32", "", ">INT8", "", ">drop", ""]);
+    for metric in &report.metrics {
+        let unit = if metric.kind.is_fraction() { 100.0 } else { 1.0 };
+        let value = |estimate: &Estimate| number(estimate.value * unit);
+        let interval = |estimate: &Estimate| {
+            format!(
+                "[{}, {}]",
+                number(estimate.low * unit),
+                number(estimate.high * unit)
+            )
+        };
+        metrics.row([
+            format!("{}{}", metric.kind.name(), if unit == 1.0 { "" } else { " %" }),
+            metric.samples.to_string(),
+            value(&metric.float),
+            interval(&metric.float),
+            value(&metric.quantized),
+            interval(&metric.quantized),
+            value(&metric.drop),
+            interval(&metric.drop),
+        ]);
+    }
+    let mut text = format!(
+        "{}  (95 % intervals; a drop above 0 is worse)\n\n",
+        metrics.render()
+    );
+    let mut layers = Table::new(&["layer", ">SQNR dB", ">cosine", ">saturated %"]);
+    for layer in &report.layers {
+        layers.row([
+            layer.name.clone(),
+            sqnr(layer),
+            format!("{:.5}", layer.cosine),
+            format!("{:.2}", layer.saturated * 100.0),
+        ]);
+    }
+    text.push_str(&layers.render());
+    for layer in &report.layers {
+        if let Some(diagnosis) = &layer.diagnosis {
+            let _ = write!(
+                text,
+                "\n  `{}` collapses: {}\n      {}\n",
+                layer.name, diagnosis.cause, diagnosis.cure
+            );
+        }
+    }
+    text
+}
+
+/// A figure with as many digits as its size deserves.
+fn number(value: f64) -> String {
+    if value == 0.0 || value.abs() >= 0.01 {
+        format!("{value:.3}")
+    } else {
+        format!("{value:.2e}")
+    }
+}
+
+fn metric_json(metric: &Metric) -> Value {
+    json!({
+        "name": metric.kind.name(),
+        "float": metric.float.value,
+        "quantized": metric.quantized.value,
+        "drop": metric.drop.value,
+        "drop_low": metric.drop.low,
+        "drop_high": metric.drop.high,
+        "samples": metric.samples,
+        "float_low": metric.float.low,
+        "float_high": metric.float.high,
+        "quantized_low": metric.quantized.low,
+        "quantized_high": metric.quantized.high,
+    })
+}
+
+fn sqnr(layer: &Layer) -> String {
+    if layer.sqnr_db.is_infinite() {
+        "exact".to_owned()
+    } else {
+        format!("{:.1}", layer.sqnr_db)
+    }
+}
+
+/// JSON has no infinity; this stands for a layer without any noise.
+const EXACT_DB: f64 = 200.0;
+
+fn layer_json(layer: &Layer) -> Value {
+    json!({
+        "name": layer.name,
+        "sqnr_db": layer.sqnr_db.min(EXACT_DB),
+        "cosine": layer.cosine,
+        "saturated": layer.saturated,
+        "tensor": layer.tensor,
+        "cause": layer.diagnosis.as_ref().map(|diagnosis| &diagnosis.cause),
+        "cure": layer.diagnosis.as_ref().map(|diagnosis| &diagnosis.cure),
+    })
+}

@@ -1,0 +1,314 @@
+//! The arguments that say what is compiled, for what and how: shared by all verbs that take a model.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use tinsmith::data::{self, Files, Input, IntegerScale, Source};
+use tinsmith::import;
+use tinsmith::ir::{FloatGraph, NoSamples, Samples};
+use tinsmith::optimize;
+use tinsmith::quantize::{self, Calibrator};
+use tinsmith::schedule::{self, IoLayout};
+use tinsmith::target::Target;
+use tinsmith::{Artifact, Options};
+
+use super::error;
+use super::failure::Failure;
+use super::files;
+use super::progress::Bar;
+
+/// The model, and how what it leaves open is closed.
+#[derive(clap::Args, Debug)]
+pub(super) struct ModelArgs {
+    /// The ONNX model, float or quantized (QDQ).
+    pub(super) model: PathBuf,
+    /// A number for a symbolic dimension, such as `batch=1`; repeatable.
+    #[arg(long = "dim", value_name = "NAME=N")]
+    dims: Vec<Named<Extent>>,
+    /// The whole shape of an input, such as `x=1,3,224,224`; repeatable.
+    #[arg(long = "shape", value_name = "INPUT=N,N,…")]
+    shapes: Vec<Named<Extents>>,
+    /// Ends the optimizer behind this pass: to find the pass that is to blame.
+    #[arg(long, value_name = "PASS", help_heading = "Debugging")]
+    stop_after: Option<String>,
+    /// Ends the optimizer after this many rewrites.
+    #[arg(long, value_name = "N", help_heading = "Debugging")]
+    pass_limit: Option<usize>,
+}
+
+/// The target.
+#[derive(clap::Args, Debug)]
+pub(super) struct TargetArgs {
+    /// A built-in target (see `tinsmith targets`), or the path of a TOML file that describes one.
+    #[arg(long, value_name = "TARGET")]
+    pub(super) target: String,
+}
+
+/// How it is compiled.
+#[derive(clap::Args, Debug)]
+pub(super) struct CompileArgs {
+    /// Samples to calibrate a float model with: `X.npy` or `X.npz`; for several inputs in their order, or as
+    /// `NAME=X.npy`.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    calibration: Vec<String>,
+    #[command(flatten)]
+    integers: IntegerArgs,
+    /// How ranges come from calibration: `minmax`, `percentile[=P]` (99.99 by default) or `mse`.
+    #[arg(long, value_name = "METHOD", default_value = "minmax")]
+    calibrator: CalibratorArg,
+    /// The precision of activations and weights.
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
+    /// The layout of tensors at the artifact's edge.
+    #[arg(long, value_enum, default_value_t)]
+    io_layout: IoLayoutArg,
+    /// Takes channels that have no exact fixed-point form too; they are counted in the report.
+    #[arg(long)]
+    allow_inexact: bool,
+    /// Leaves the layers' names out of the artifact.
+    #[arg(long)]
+    strip: bool,
+}
+
+/// How integer data for a float input becomes reals.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(super) struct IntegerArgs {
+    /// Integer data for a float input becomes (data − OFFSET) · SCALE.
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    scale: f64,
+    /// See `--scale`.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    offset: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum IoLayoutArg {
+    /// The ONNX model's own.
+    #[default]
+    Keep,
+    /// Channels last: transposes at the edge are left to the caller.
+    ChannelsLast,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
+enum Precision {
+    #[default]
+    Int8,
+    Int16x8,
+    F32,
+    Auto,
+}
+
+/// `NAME=VALUE`.
+#[derive(Clone, Debug)]
+struct Named<T> {
+    name: String,
+    value: T,
+}
+
+impl<T: FromStr<Err = String>> FromStr for Named<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // Names may hold the sign, numbers may not.
+        let (name, value) = text.rsplit_once('=').ok_or("wanted NAME=VALUE")?;
+        Ok(Self {
+            name: name.to_owned(),
+            value: value.parse()?,
+        })
+    }
+}
+
+/// An extent: at least 1.
+#[derive(Clone, Copy, Debug)]
+struct Extent(usize);
+
+impl FromStr for Extent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim().parse() {
+            Ok(extent) if extent > 0 => Ok(Self(extent)),
+            _ => Err(format!("`{text}` is no extent; wanted a number from 1")),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Extents(Vec<usize>);
+
+impl FromStr for Extents {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let extents = text
+            .split(',')
+            .map(|part| part.parse().map(|Extent(extent)| extent));
+        extents.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct CalibratorArg(Calibrator);
+
+impl FromStr for CalibratorArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let percent = |text: &str| match text.parse() {
+            Ok(percent) if percent > 50.0 && percent <= 100.0 => Ok(Calibrator::Percentile(percent)),
+            _ => Err(format!(
+                "`{text}` is no percentile; wanted a number above 50, at most 100"
+            )),
+        };
+        match text.split_once('=') {
+            None if text == "minmax" => Ok(Calibrator::MinMax),
+            None if text == "mse" => Ok(Calibrator::MeanSquaredError),
+            None if text == "percentile" => percent("99.99"),
+            Some(("percentile", text)) => percent(text),
+            _ => Err("wanted `minmax`, `percentile`, `percentile=P` or `mse`".to_owned()),
+        }
+        .map(Self)
+    }
+}
+
+impl TargetArgs {
+    /// The target: built in, or read from a file.
+    pub(super) fn read(&self) -> Result<Target, Failure> {
+        read_target(&self.target)
+    }
+}
+
+/// A built-in target, or one read from a file: a path has a separator or ends in `.toml`.
+pub(super) fn read_target(name: &str) -> Result<Target, Failure> {
+    let path = Path::new(name);
+    if path.components().count() > 1 || path.extension().is_some_and(|extension| extension == "toml") {
+        let text = files::read_text(path)?;
+        Target::parse(&text).map_err(|error| Failure::usage(format!("{name}: {error}")))
+    } else {
+        Target::named(name).map_err(Failure::usage)
+    }
+}
+
+impl ModelArgs {
+    /// The stem of the model's file name: what its artifacts are called.
+    pub(super) fn stem(&self) -> String {
+        let stem = self.model.file_stem().unwrap_or_default();
+        stem.to_string_lossy().into_owned()
+    }
+
+    /// Options of a model as it is, with the parts that only this argument group decides.
+    pub(super) fn options(&self) -> Options {
+        let dims = self.dims.iter().map(|dim| (dim.name.clone(), dim.value.0));
+        let shapes = self
+            .shapes
+            .iter()
+            .map(|shape| (shape.name.clone(), shape.value.0.clone()));
+        Options {
+            import: import::Options {
+                dims: dims.collect::<BTreeMap<_, _>>(),
+                shapes: shapes.collect::<BTreeMap<_, _>>(),
+            },
+            optimize: optimize::Options {
+                stop_after: self.stop_after.clone(),
+                pass_limit: self.pass_limit,
+            },
+            ..Options::default()
+        }
+    }
+
+    /// The optimized graph of the model.
+    pub(super) fn load(&self, options: &Options) -> Result<FloatGraph, Failure> {
+        let bytes = files::read(&self.model)?;
+        tinsmith::load(&bytes, options).map_err(|error| error::of_model(&self.model, error))
+    }
+}
+
+impl IntegerArgs {
+    pub(super) fn scale(self) -> IntegerScale {
+        IntegerScale {
+            scale: self.scale,
+            offset: self.offset,
+        }
+    }
+}
+
+impl CompileArgs {
+    pub(super) fn integers(&self) -> IntegerScale {
+        self.integers.scale()
+    }
+
+    /// The model's options with these.
+    pub(super) fn options(&self, model: &ModelArgs) -> Result<Options, Failure> {
+        if self.precision != Precision::Int8 {
+            let name = self.precision.to_possible_value();
+            let name = name.map_or_else(String::new, |value| value.get_name().to_owned());
+            return Err(Failure::usage(format!("precision `{name}` is not implemented"))
+                .with_help("int8 is what there is so far"));
+        }
+        let mut options = model.options();
+        options.quantize = quantize::Options {
+            calibrator: self.calibrator.0,
+            ..quantize::Options::default()
+        };
+        options.schedule = schedule::Options {
+            io_layout: match self.io_layout {
+                IoLayoutArg::Keep => IoLayout::Keep,
+                IoLayoutArg::ChannelsLast => IoLayout::ChannelsLast,
+            },
+            allow_inexact: self.allow_inexact,
+        };
+        options.emit.strip_names = self.strip;
+        Ok(options)
+    }
+
+    /// The calibration samples; none where none were given.
+    fn samples(&self, graph: &FloatGraph) -> Result<Box<dyn Samples>, Failure> {
+        if self.calibration.is_empty() {
+            return Ok(Box::new(NoSamples));
+        }
+        Ok(Box::new(open_samples(
+            &inputs(graph),
+            &self.calibration,
+            self.integers(),
+        )?))
+    }
+
+    /// Compiles the model for the target.
+    pub(super) fn compile(
+        &self,
+        model: &ModelArgs,
+        target: &Target,
+        options: &Options,
+    ) -> Result<Artifact, Failure> {
+        let graph = model.load(options)?;
+        let samples = self.samples(&graph)?;
+        let bar = Bar::new();
+        let progress = |what: &str, done, total| bar.show(what, done, total);
+        tinsmith::build(target, graph, &*samples, options, &progress)
+            .map_err(|error| error::of_model(&model.model, error))
+    }
+}
+
+/// What a model wants at its inputs.
+pub(super) fn inputs(graph: &FloatGraph) -> Vec<Input> {
+    let tensors = graph.inputs.iter().map(|&input| &graph.tensors[input]);
+    tensors
+        .map(|tensor| Input {
+            name: tensor.name.clone(),
+            ty: tensor.ty.clone(),
+        })
+        .collect()
+}
+
+/// Opens data files.
+pub(super) fn open_samples(
+    inputs: &[Input],
+    files: &[String],
+    integers: IntegerScale,
+) -> Result<Files, Failure> {
+    let sources: Vec<Source> = files.iter().map(|text| Source::parse(text)).collect();
+    data::open(inputs, &sources, integers).map_err(error::of_data)
+}
