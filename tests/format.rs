@@ -259,7 +259,7 @@ fn records_have_their_documented_sizes() {
         ("Mul", 5, 72),
         ("Table", 6, 16),
         ("MaxPool", 7, 36),
-        ("AveragePool", 8, 44),
+        ("AveragePool", 8, 48),
         ("Softmax", 9, 28),
         ("StridedCopy", 10, 76),
         ("Fill", 11, 12),

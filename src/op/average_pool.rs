@@ -142,8 +142,8 @@ impl Mean {
         let codes = Codes::new(to, self.clamp);
         let divide = from.scale == to.scale;
         let mut proof = Proof::default();
-        let constants = if divide {
-            Vec::new()
+        let (left_shift, constants) = if divide {
+            (0, Vec::new())
         } else {
             self.scales(&counts, from, to.scale, codes, &mut proof)?
         };
@@ -156,6 +156,7 @@ impl Mean {
             max: codes.max,
             divide: divide.into(),
             count_include_pad: self.count_include_pad.into(),
+            left_shift,
             ..Default::default()
         };
         let source = Operand::Input {
@@ -166,7 +167,7 @@ impl Mean {
         Ok(Lowered::one(call, proof))
     }
 
-    /// The rescales by window size: `multiplier: i32[n]`, then `shift: u8[n]`.
+    /// The left shift of the sums, and the rescales by window size: `multiplier: i32[n]`, then `shift: u8[n]`.
     fn scales(
         &self,
         counts: &BTreeSet<usize>,
@@ -174,7 +175,21 @@ impl Mean {
         scale: f32,
         codes: Codes,
         proof: &mut Proof,
-    ) -> Result<Vec<u8>, OpError> {
+    ) -> Result<(u8, Vec<u8>), OpError> {
+        let factor = |count: usize| {
+            Factor::new(&[from.scale], &[scale], movement::fitting(count)?)
+                .ok_or_else(|| OpError::new("a scale is not positive and finite"))
+        };
+        let factors: Vec<Factor> = counts
+            .iter()
+            .map(|&count| factor(count))
+            .collect::<Result<_, _>>()?;
+        let most = counts.last().copied().unwrap_or(0) as i64;
+        let (below, above) = (
+            -128 - i64::from(from.zero_point),
+            127 - i64::from(from.zero_point),
+        );
+        let left_shift = rescale::shift_that_fits(&factors, most * above.max(-below))?;
         let taps = usize::from(self.window.kernel_h) * usize::from(self.window.kernel_w);
         let unused = FixedScale {
             multiplier: 0,
@@ -182,28 +197,17 @@ impl Mean {
             rounding: Rounding::Up,
         };
         let mut scales = vec![unused; taps];
-        for &count in counts {
-            let factor = Factor::new(&[from.scale], &[scale], movement::fitting(count)?)
-                .ok_or_else(|| OpError::new("a scale is not positive and finite"))?;
-            if rescale::left_shift(&[factor]) != Some(0) {
-                return Err(OpError::new(format!(
-                    "a window of {count} has a step of {:e} output steps; below 1/4 is possible",
-                    factor.to_f64()
-                ))
-                .with_help("give the pool's input and output the same scale"));
-            }
+        for (&count, &factor) in counts.iter().zip(&factors) {
             let steps = count as i64;
-            let (below, above) = (
-                -128 - i64::from(from.zero_point),
-                127 - i64::from(from.zero_point),
-            );
-            let solved = rescale::solve(factor, Reach::Range(steps * below, steps * above), 0, codes);
+            let reach = Reach::Range(steps * below, steps * above);
+            let solved = rescale::solve(factor, reach, left_shift, codes);
             proof.record(count, factor.to_f64(), solved.fit, solved.scale.rounding);
             scales[count - 1] = solved.scale; // counts are 1..=taps
         }
         let stored = || scales.iter().map(|scale| scale.to_stored());
         let multipliers = stored().flat_map(|(multiplier, _)| multiplier.to_le_bytes());
-        Ok(multipliers.chain(stored().map(|(_, shift)| shift)).collect())
+        let constants = multipliers.chain(stored().map(|(_, shift)| shift)).collect();
+        Ok((left_shift, constants))
     }
 }
 

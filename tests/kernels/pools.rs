@@ -72,6 +72,7 @@ fn average_pool_is_its_formula() {
             max,
             divide: random.range(0, 1) as u8,
             count_include_pad: random.range(0, 1) as u8,
+            left_shift: random.range(0, 3) as u8,
             ..AveragePool::default()
         };
         let rescales: Vec<Rescale> = (1..=kernel_taps)
@@ -101,7 +102,7 @@ fn average_pool_is_its_formula() {
                     (mean(sum, count as i64) + i64::from(record.ofm_zero_point)).clamp(min.into(), max.into())
                         as u8
                 } else {
-                    rescales[count - 1].apply(sum, record.ofm_zero_point, min, max)
+                    rescales[count - 1].apply(sum << record.left_shift, record.ofm_zero_point, min, max)
                 });
             }
         }

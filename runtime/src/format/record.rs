@@ -348,6 +348,8 @@ record! {
         divide: u8,
         /// 1: padding counts, as zeros, in the window's size; 0: it does not.
         count_include_pad: u8,
+        /// As [`Conv2d::left_shift`], before the rescale of the count.
+        left_shift: u8,
     }
 }
 

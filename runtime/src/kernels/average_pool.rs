@@ -2,7 +2,7 @@
 //! not as the record says.
 //!
 //! `ofm = clamp(round(Σ (ifm − ifm_zp) / count) + ofm_zp)`, ties to even, where input and output have one scale;
-//! `ofm = requantize(Σ (ifm − ifm_zp))` with the rescale of the window's count, where they do not.
+//! `ofm = requantize(Σ (ifm − ifm_zp) << left_shift)` with the rescale of the window's count, where they do not.
 //!
 //! Layouts: input and output `[h][w][c]`. Never in place.
 
@@ -119,7 +119,10 @@ impl AveragePool {
                 let mean = divide_half_even(sum, count).wrapping_add(self.ofm_zero_point.into());
                 clamp(mean.into(), self.min, self.max)
             }
-            Divisor::Scale(scale) => requantize(sum, scale, self.ofm_zero_point, self.min, self.max),
+            Divisor::Scale(scale) => {
+                let sum = sum.wrapping_shl(self.left_shift.into());
+                requantize(sum, scale, self.ofm_zero_point, self.min, self.max)
+            }
         }
     }
 
@@ -140,6 +143,7 @@ impl AveragePool {
             && self.min <= self.max
             && self.divide <= 1
             && self.count_include_pad <= 1
+            && self.left_shift < 32
             && (self.divide == 1 || scales.all(|scale| scale.is_some_and(FixedScale::is_valid)))
     }
 
