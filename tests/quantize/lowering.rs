@@ -1,0 +1,611 @@
+//! Every operator's kernels against its meaning: one node, through schedule, blob and simulator, byte for byte.
+
+use std::sync::Arc;
+
+use tinsmith::ir::{Handle, Node, QuantGraph};
+use tinsmith::op::quant::{QuantParams, QuantTensor, Quantization};
+use tinsmith::op::tensor::{DType, Data, Shape, TensorType, Values};
+use tinsmith::op::{
+    AveragePool, Binary, BinaryKind, Clamp, Concat, Conv2d, Delay, Dense, Gather, MatMul, MaxPool, Op, Pad,
+    PadMode, ReduceMean, Reshape, Slice, Softmax, Transpose, Unary, UnaryKind, Window,
+};
+use tinsmith::simulate::Simulator;
+use tinsmith::target::Target;
+use tinsmith::{emit, schedule};
+
+use super::meaning;
+
+/// A seeded generator of codes and scales.
+struct Random(u32);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.0 >> 8
+    }
+
+    fn codes(&mut self, len: usize) -> Vec<i8> {
+        (0..len)
+            .map(|_| match self.next() % 8 {
+                0 => i8::MIN,
+                1 => i8::MAX,
+                _ => self.next() as i8,
+            })
+            .collect()
+    }
+
+    fn params(&mut self) -> QuantParams {
+        QuantParams {
+            scale: 0.01 + self.next() as f32 / (1 << 24) as f32 * 0.05,
+            zero_point: (self.next() % 256) as i32 - 128,
+        }
+    }
+}
+
+type Tensor = Handle<QuantTensor>;
+
+struct Case {
+    graph: QuantGraph,
+    random: Random,
+}
+
+impl Case {
+    fn new(seed: u32) -> Self {
+        Self {
+            graph: QuantGraph::new("case"),
+            random: Random(seed.wrapping_mul(2_654_435_761).wrapping_add(99)),
+        }
+    }
+
+    fn tensor(&mut self, name: &str, shape: &[usize], params: QuantParams, data: Option<Values>) -> Tensor {
+        self.graph.tensors.push(QuantTensor {
+            name: name.into(),
+            ty: TensorType::new(DType::I8, shape),
+            quantization: Quantization::PerTensor(params),
+            model_dtype: DType::I8,
+            data: data.map(Arc::new),
+        })
+    }
+
+    fn input(&mut self, name: &str, shape: &[usize], params: QuantParams) -> Tensor {
+        let input = self.tensor(name, shape, params, None);
+        self.graph.inputs.push(input);
+        input
+    }
+
+    /// An int8 constant.
+    fn constant(&mut self, name: &str, shape: &[usize], params: QuantParams) -> Tensor {
+        let codes = self.random.codes(shape.iter().product());
+        self.tensor(name, shape, params, Some(Values::new(shape, Data::I8(codes))))
+    }
+
+    /// A constant that is not quantized.
+    fn plain(&mut self, name: &str, values: Values) -> Tensor {
+        self.graph.tensors.push(QuantTensor {
+            name: name.into(),
+            ty: values.ty(),
+            quantization: Quantization::Plain,
+            model_dtype: values.data.dtype(),
+            data: Some(Arc::new(values)),
+        })
+    }
+
+    /// Weights with one scale per output channel.
+    fn weights(&mut self, shape: &[usize]) -> Tensor {
+        let codes = self
+            .random
+            .codes(shape.iter().product())
+            .into_iter()
+            .map(|code| code.max(-127));
+        let values = Values::new(shape, Data::I8(codes.collect()));
+        let scales = (0..shape[0]).map(|_| self.random.params().scale / 40.0).collect();
+        self.graph.tensors.push(QuantTensor {
+            name: "weights".into(),
+            ty: values.ty(),
+            quantization: Quantization::PerChannel { axis: 0, scales },
+            model_dtype: DType::I8,
+            data: Some(Arc::new(values)),
+        })
+    }
+
+    fn bias(&mut self, channels: usize) -> Tensor {
+        let bias = (0..channels)
+            .map(|_| self.random.next() as i32 % 4000 - 2000)
+            .collect();
+        let values = Values::new([channels], Data::I32(bias));
+        self.graph.tensors.push(QuantTensor {
+            name: "bias".into(),
+            ty: values.ty(),
+            quantization: Quantization::PerChannel {
+                axis: 0,
+                scales: vec![1.0; channels],
+            },
+            model_dtype: DType::I32,
+            data: Some(Arc::new(values)),
+        })
+    }
+
+    fn node(&mut self, op: Op, inputs: &[Tensor], params: QuantParams) {
+        // Bias and weights count as the reals they stand for.
+        let types: Vec<TensorType> = inputs
+            .iter()
+            .map(|&input| {
+                let tensor = &self.graph.tensors[input];
+                let dtype = if tensor.ty.dtype == DType::I64 {
+                    DType::I64
+                } else {
+                    DType::F32
+                };
+                TensorType::new(dtype, tensor.ty.shape.clone())
+            })
+            .collect();
+        let shape = op
+            .output_types(&types.iter().collect::<Vec<_>>())
+            .unwrap()
+            .remove(0)
+            .shape;
+        let output = self.tensor("y", &shape, params, None);
+        self.graph.nodes.push(Node {
+            name: "node".into(),
+            op,
+            inputs: inputs.to_vec(),
+            outputs: vec![output],
+        });
+        self.graph.outputs.push(output);
+    }
+
+    /// Runs some inputs both ways.
+    fn check(mut self) {
+        tinsmith::ir::verify::verify(&self.graph).unwrap();
+        let target = Target::builtin("mps2-an386").unwrap();
+        let program = schedule::run(&target, &self.graph, &schedule::Options::default()).unwrap();
+        let blob = emit::blob(&target, &program, &emit::Options::default()).unwrap();
+        let mut simulator = Simulator::new(&blob).unwrap();
+        let shapes: Vec<Shape> = self
+            .graph
+            .inputs
+            .iter()
+            .map(|&input| self.graph.tensors[input].ty.shape.clone())
+            .collect();
+        for _ in 0..4 {
+            let inputs: Vec<Values> = shapes
+                .iter()
+                .map(|shape| Values::new(shape.clone(), Data::I8(self.random.codes(shape.iter().product()))))
+                .collect();
+            let bytes: Vec<Vec<u8>> = inputs
+                .iter()
+                .map(|values| values.as_i8().unwrap().iter().map(|&code| code as u8).collect())
+                .collect();
+            let got = simulator
+                .run(&bytes.iter().map(Vec::as_slice).collect::<Vec<_>>())
+                .unwrap();
+            let wanted = meaning::outputs(&self.graph, &inputs);
+            let got: Vec<i8> = got[0].iter().map(|&byte| byte as i8).collect();
+            assert_eq!(got, wanted[0].as_i8().unwrap(), "{:?}", self.graph.nodes[0].op);
+        }
+    }
+}
+
+/// One input of this shape through `op`, with equal and with different parameters.
+fn check_unary(op: &Op, shape: &[usize]) {
+    for (seed, same) in [(1, true), (2, false)] {
+        let mut case = Case::new(seed);
+        let (from, to) = (case.random.params(), case.random.params());
+        let x = case.input("x", shape, from);
+        case.node(op.clone(), &[x], if same { from } else { to });
+        case.check();
+    }
+}
+
+fn window(kernel: [usize; 2], strides: [usize; 2], dilations: [usize; 2], pads: [usize; 4]) -> Window {
+    Window {
+        kernel,
+        strides,
+        dilations,
+        pads,
+    }
+}
+
+#[test]
+fn convolutions_are_exact() {
+    let clamp = Clamp {
+        min: Some(-0.3),
+        max: Some(1.0),
+    };
+    for (seed, groups, channels, out, window, clamp) in [
+        (
+            1,
+            1,
+            3,
+            5,
+            window([3, 3], [1, 1], [1, 1], [1, 1, 1, 1]),
+            Clamp::NONE,
+        ),
+        (
+            2,
+            1,
+            4,
+            8,
+            window([1, 1], [2, 2], [1, 1], [0, 0, 0, 0]),
+            Clamp::RELU,
+        ),
+        (3, 2, 4, 6, window([3, 2], [2, 1], [1, 2], [0, 2, 1, 1]), clamp),
+        (
+            4,
+            6,
+            6,
+            6,
+            window([3, 3], [1, 1], [1, 1], [1, 1, 1, 1]),
+            Clamp::RELU,
+        ),
+        (5, 3, 3, 9, window([5, 1], [1, 1], [1, 1], [2, 0, 2, 0]), clamp),
+        (
+            6,
+            1,
+            1,
+            4,
+            window([4, 4], [2, 2], [1, 1], [1, 1, 2, 2]),
+            Clamp::NONE,
+        ),
+    ] {
+        for with_bias in [true, false] {
+            let mut case = Case::new(seed);
+            let (from, to) = (case.random.params(), case.random.params());
+            let x = case.input("x", &[1, 7, 6, channels], from);
+            let weights = case.weights(&[out, window.kernel[0], window.kernel[1], channels / groups]);
+            let mut inputs = vec![x, weights];
+            if with_bias {
+                inputs.push(case.bias(out));
+            }
+            let op = Conv2d {
+                window: window.clone(),
+                groups,
+                clamp,
+            };
+            case.node(Op::Conv2d(op), &inputs, to);
+            case.check();
+        }
+    }
+}
+
+#[test]
+fn large_factors_shift_the_accumulator() {
+    let mut case = Case::new(3);
+    let from = case.random.params();
+    let x = case.input("x", &[1, 2, 2, 3], from);
+    let weights = case.weights(&[4, 1, 1, 3]);
+    let to = QuantParams {
+        scale: from.scale / 3000.0,
+        zero_point: 3,
+    };
+    let op = Conv2d {
+        window: window([1, 1], [1, 1], [1, 1], [0; 4]),
+        groups: 1,
+        clamp: Clamp::NONE,
+    };
+    case.node(Op::Conv2d(op), &[x, weights], to);
+    case.check();
+}
+
+#[test]
+fn dense_layers_are_exact() {
+    for (seed, shape) in [(1, vec![1, 33]), (2, vec![3, 2, 16]), (3, vec![7])] {
+        let mut case = Case::new(seed);
+        let (from, to) = (case.random.params(), case.random.params());
+        let x = case.input("x", &shape, from);
+        let weights = case.weights(&[5, *shape.last().unwrap()]);
+        let bias = case.bias(5);
+        case.node(Op::Dense(Dense { clamp: Clamp::RELU }), &[x, weights, bias], to);
+        case.check();
+    }
+}
+
+#[test]
+fn two_operands_are_exact() {
+    let shapes: [(&[usize], &[usize]); 6] = [
+        (&[1, 3, 4, 5], &[1, 3, 4, 5]),
+        (&[1, 3, 4, 5], &[5]),
+        (&[1, 3, 1, 5], &[2, 3, 4, 1]),
+        (&[4, 1], &[1, 6]),
+        (&[1, 1, 1, 8], &[1, 3, 3, 8]),
+        (&[2, 1, 4, 1], &[1, 3, 1, 5]),
+    ];
+    for (seed, (a, b)) in shapes.into_iter().enumerate() {
+        for kind in [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul] {
+            for constant in [false, true] {
+                let mut case = Case::new(seed as u32 + 10);
+                let (from, other, to) = (case.random.params(), case.random.params(), case.random.params());
+                let x = case.input("a", a, from);
+                let y = if constant {
+                    case.constant("b", b, other)
+                } else {
+                    case.input("b", b, other)
+                };
+                let clamp = if seed % 2 == 0 { Clamp::RELU } else { Clamp::NONE };
+                case.node(Op::Binary(Binary { kind, clamp }), &[x, y], to);
+                case.check();
+            }
+        }
+    }
+}
+
+#[test]
+fn one_number_beside_a_tensor_is_a_table() {
+    for (seed, kind) in [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul, BinaryKind::Div]
+        .into_iter()
+        .enumerate()
+    {
+        for first in [false, true] {
+            let mut case = Case::new(seed as u32);
+            // A zero point outside the codes' ends keeps 0 / 0 out of sight.
+            let (from, to) = (case.random.params(), case.random.params());
+            let x = case.input("x", &[1, 4, 3], from);
+            let c = case.plain("c", Values::f32([1], vec![0.37]));
+            let inputs = if first { [c, x] } else { [x, c] };
+            case.node(
+                Op::Binary(Binary {
+                    kind,
+                    clamp: Clamp::NONE,
+                }),
+                &inputs,
+                to,
+            );
+            case.check();
+        }
+    }
+}
+
+#[test]
+fn functions_are_tables() {
+    let clamp = Clamp {
+        min: Some(-0.2),
+        max: Some(0.7),
+    };
+    for kind in [UnaryKind::Clamp(clamp), UnaryKind::Sigmoid, UnaryKind::Tanh] {
+        check_unary(&Op::Unary(Unary { kind }), &[2, 3, 5]);
+    }
+    check_unary(&Op::Softmax(Softmax { axis: 1 }), &[3, 10, 1]);
+}
+
+#[test]
+fn pools_are_exact() {
+    let windows = [
+        window([2, 2], [2, 2], [1, 1], [0; 4]),
+        window([3, 3], [1, 1], [1, 1], [1, 1, 1, 1]),
+        window([6, 5], [1, 1], [1, 1], [0; 4]),
+        window([2, 3], [1, 2], [2, 1], [1, 0, 0, 1]),
+    ];
+    for window in windows {
+        for clamp in [Clamp::NONE, Clamp::RELU] {
+            let max = MaxPool {
+                window: window.clone(),
+                clamp,
+            };
+            check_unary(&Op::MaxPool(max), &[1, 6, 5, 3]);
+            for count_include_pad in [false, true] {
+                let average = AveragePool {
+                    window: window.clone(),
+                    count_include_pad,
+                    ceil_pads: [0, 0],
+                    clamp,
+                };
+                check_unary(&Op::AveragePool(average), &[1, 6, 5, 3]);
+            }
+        }
+    }
+    for axes in [vec![1, 2], vec![0, 1, 2, 3], vec![3], vec![2, 3], vec![0]] {
+        check_unary(&Op::ReduceMean(ReduceMean { axes }), &[1, 6, 5, 3]);
+    }
+}
+
+#[test]
+fn movements_are_exact() {
+    let x = [2, 3, 4, 5];
+    check_unary(&Op::Reshape(Reshape { shape: vec![6, 20] }), &x);
+    for perm in [
+        vec![0, 3, 1, 2],
+        vec![3, 2, 1, 0],
+        vec![0, 1, 2, 3],
+        vec![1, 0, 3, 2],
+    ] {
+        check_unary(&Op::Transpose(Transpose { perm }), &x);
+    }
+    for (starts, steps, shape) in [
+        (vec![1, 0, 0, 0], vec![1, 1, 1, 1], vec![1, 3, 4, 5]),
+        (vec![0, 1, 3, 4], vec![1, 1, -1, -2], vec![2, 2, 4, 3]),
+        (vec![0, 0, 1, 0], vec![1, 2, 2, 1], vec![2, 2, 2, 5]),
+    ] {
+        check_unary(&Op::Slice(Slice { starts, steps, shape }), &x);
+    }
+    for mode in [
+        PadMode::Constant(0.0),
+        PadMode::Constant(-0.4),
+        PadMode::Edge,
+        PadMode::Reflect,
+    ] {
+        let pad = Pad {
+            before: vec![0, 2, 1, 0],
+            after: vec![0, 1, 3, 2],
+            mode,
+        };
+        check_unary(&Op::Pad(pad), &x);
+    }
+}
+
+#[test]
+fn concatenations_are_exact() {
+    for axis in 0..4 {
+        for same in [true, false] {
+            let mut case = Case::new(axis as u32);
+            let mut shape = [1, 3, 2, 4];
+            let to = case.random.params();
+            let own = |case: &mut Case| if same { to } else { case.random.params() };
+            let params = [own(&mut case), own(&mut case), own(&mut case)];
+            let a = case.input("a", &shape, params[0]);
+            shape[axis] += 2;
+            let b = case.input("b", &shape, params[1]);
+            let c = case.constant("c", &shape, params[2]);
+            case.node(Op::Concat(Concat { axis }), &[a, b, c, a], to);
+            case.check();
+        }
+    }
+}
+
+#[test]
+fn gathers_are_exact() {
+    for (axis, shape, indices) in [
+        (1, vec![4], vec![0i64, 2, 4, -1]),
+        (0, vec![], vec![1]),
+        (2, vec![2, 2], vec![3, 3, 0, 1]),
+        (1, vec![3], vec![1, 2, 3]),
+    ] {
+        for same in [true, false] {
+            let mut case = Case::new(axis as u32);
+            let (from, to) = (case.random.params(), case.random.params());
+            let x = case.input("x", &[2, 5, 4], from);
+            let indices = case.plain("indices", Values::new(shape.clone(), Data::I64(indices.clone())));
+            case.node(
+                Op::Gather(Gather { axis }),
+                &[x, indices],
+                if same { from } else { to },
+            );
+            case.check();
+        }
+    }
+}
+
+/// The reason why a node is refused.
+fn refusal(case: &Case) -> String {
+    let target = Target::builtin("mps2-an386").unwrap();
+    let error = schedule::run(&target, &case.graph, &schedule::Options::default()).unwrap_err();
+    error.to_string()
+}
+
+#[test]
+fn what_has_no_exact_kernel_is_refused_by_name() {
+    let mut case = Case::new(1);
+    let params = case.random.params();
+    let x = case.input("x", &[1, 4], params);
+    let y = case.input("divisor", &[1, 4], params);
+    let op = Binary {
+        kind: BinaryKind::Div,
+        clamp: Clamp::NONE,
+    };
+    case.node(Op::Binary(op), &[x, y], params);
+    let reason = refusal(&case);
+    assert!(reason.contains("node") && reason.contains("division"), "{reason}");
+
+    let mut case = Case::new(1);
+    let x = case.input("x", &[2, 4], params);
+    let y = case.input("z", &[4, 3], params);
+    case.node(Op::MatMul(MatMul {}), &[x, y], params);
+    let reason = refusal(&case);
+    assert!(
+        reason.contains("node") && reason.contains("product of two computed tensors"),
+        "{reason}"
+    );
+
+    let mut case = Case::new(1);
+    let x = case.input("x", &[2, 4, 3], params);
+    case.node(Op::Softmax(Softmax { axis: 1 }), &[x], params);
+    let reason = refusal(&case);
+    assert!(
+        reason.contains("node") && reason.contains("last axis"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_planted_channel_without_an_exact_form_is_caught() {
+    let mut case = Case::new(1);
+    let unit = QuantParams {
+        scale: 1.0,
+        zero_point: 0,
+    };
+    let x = case.input("x", &[1, 1], unit);
+    let weights = Values::new([2, 1], Data::I8(vec![100, 100]));
+    let weights = case.graph.tensors.push(QuantTensor {
+        name: "weights".into(),
+        ty: weights.ty(),
+        // Channel 0 is in order; channel 1 has ties that alternate on a grid of sixths.
+        quantization: Quantization::PerChannel {
+            axis: 0,
+            scales: vec![0.017, 1.0],
+        },
+        model_dtype: DType::I8,
+        data: Some(Arc::new(weights)),
+    });
+    let output = QuantParams {
+        scale: 600.0,
+        zero_point: 0,
+    };
+    case.node(Op::Dense(Dense { clamp: Clamp::NONE }), &[x, weights], output);
+    let reason = refusal(&case);
+    assert!(reason.contains("node") && reason.contains('1'), "{reason}");
+    let target = Target::builtin("mps2-an386").unwrap();
+    let options = schedule::Options {
+        allow_inexact: true,
+        ..schedule::Options::default()
+    };
+    let program = schedule::run(&target, &case.graph, &options).unwrap();
+    let (name, proof) = &program.proofs[0];
+    assert_eq!(name, "node");
+    let channels: Vec<usize> = proof.inexact.iter().map(|inexact| inexact.channel).collect();
+    assert_eq!(channels, [1]);
+}
+
+#[test]
+fn sums_beyond_32_bits_are_refused_by_channel() {
+    let mut case = Case::new(1);
+    let params = QuantParams {
+        scale: 0.1,
+        zero_point: -128,
+    };
+    let x = case.input("x", &[1, 70_000], params);
+    let weights = Values::new(
+        [2, 70_000],
+        Data::I8([vec![1; 70_000], vec![127; 70_000]].concat()),
+    );
+    let weights = case.graph.tensors.push(QuantTensor {
+        name: "weights".into(),
+        ty: weights.ty(),
+        quantization: Quantization::PerChannel {
+            axis: 0,
+            scales: vec![0.001; 2],
+        },
+        model_dtype: DType::I8,
+        data: Some(Arc::new(weights)),
+    });
+    case.node(Op::Dense(Dense { clamp: Clamp::NONE }), &[x, weights], params);
+    let reason = refusal(&case);
+    assert!(
+        reason.contains("node") && reason.contains("channel 1"),
+        "{reason}"
+    );
+    assert!(!reason.contains("channel 0"), "{reason}");
+}
+
+#[test]
+fn a_delay_gives_the_input_of_the_run_before() {
+    let mut case = Case::new(5);
+    let (from, to) = (case.random.params(), case.random.params());
+    let x = case.input("x", &[1, 6], from);
+    case.node(Op::Delay(Delay {}), &[x], to);
+    let target = Target::builtin("mps2-an386").unwrap();
+    let program = schedule::run(&target, &case.graph, &schedule::Options::default()).unwrap();
+    let blob = emit::blob(&target, &program, &emit::Options::default()).unwrap();
+    let mut simulator = Simulator::new(&blob).unwrap();
+    let mut before = Values::new([1, 6], Data::I8(vec![from.zero_point as i8; 6]));
+    for _ in 0..3 {
+        let now = Values::new([1, 6], Data::I8(case.random.codes(6)));
+        let bytes: Vec<u8> = now.as_i8().unwrap().iter().map(|&code| code as u8).collect();
+        let got: Vec<i8> = simulator.run(&[&bytes]).unwrap()[0]
+            .iter()
+            .map(|&byte| byte as i8)
+            .collect();
+        // In the reference a delay passes its input through.
+        let wanted = meaning::outputs(&case.graph, &[before]);
+        assert_eq!(got, wanted[0].as_i8().unwrap());
+        before = now;
+    }
+}
