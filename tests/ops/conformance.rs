@@ -6,9 +6,11 @@ use std::io::Read;
 use std::path::Path;
 
 use tinsmith::import::{self, ImportError};
+use tinsmith::ir::FloatGraph;
 use tinsmith::ir::verify::verify;
 use tinsmith::op;
 use tinsmith::op::tensor::Values;
+use tinsmith::optimize;
 use tinsmith::reference;
 use tinsmith_proto::{Message, ModelProto, TensorProto};
 
@@ -181,21 +183,32 @@ fn run_once(model: &ModelProto, inputs: &[TensorProto], wanted: &[TensorProto]) 
         return Outcome::Refused("an element type that is not known".into());
     };
     // Initializers may stand among the inputs, as old models have it, and are no inputs of the graph then.
-    let found = match reference::run(&graph, &inputs[..graph.inputs.len().min(inputs.len())]) {
+    let inputs = &inputs[..graph.inputs.len().min(inputs.len())];
+    if let Some(difference) = compare(&graph, inputs, &wanted) {
+        return Outcome::Wrong(difference);
+    }
+    match optimize::run(graph, &optimize::Options::default()) {
+        Ok(optimized) => match compare(&optimized, inputs, &wanted) {
+            Some(difference) => Outcome::Wrong(format!("optimized: {difference}")),
+            None => Outcome::Passed,
+        },
+        Err(error) => Outcome::Wrong(error.to_string()),
+    }
+}
+
+/// How what a graph gives differs from what is wanted.
+fn compare(graph: &FloatGraph, inputs: &[Values], wanted: &[Values]) -> Option<String> {
+    let found = match reference::run(graph, inputs) {
         Ok(found) => found,
-        Err(error) => return Outcome::Wrong(error.to_string()),
+        Err(error) => return Some(error.to_string()),
     };
     if found.len() != wanted.len() {
-        return Outcome::Wrong(format!("{} outputs instead of {}", found.len(), wanted.len()));
+        return Some(format!("{} outputs instead of {}", found.len(), wanted.len()));
     }
-    match found
+    found
         .iter()
-        .zip(&wanted)
+        .zip(wanted)
         .find_map(|(found, wanted)| difference(found, wanted))
-    {
-        Some(difference) => Outcome::Wrong(difference),
-        None => Outcome::Passed,
-    }
 }
 
 /// The model with all inputs but the first as constants.
