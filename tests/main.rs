@@ -11,6 +11,7 @@ mod emit;
 mod firmware;
 mod format;
 mod import;
+mod ir;
 mod kernels;
 mod models;
 mod ops;

@@ -4,9 +4,11 @@
 use std::fs;
 use std::path::Path;
 
+use tinsmith::import;
 use tinsmith::ir::text::{Constants, parse, print};
 use tinsmith::ir::verify::verify;
 use tinsmith::ir::{FloatGraph, TensorInfo};
+use tinsmith::op::Op;
 use tinsmith::op::tensor::{DType, Data, TensorType, Values};
 use tinsmith::optimize::{self, PASSES, Pass};
 use tinsmith::reference;
@@ -171,5 +173,122 @@ fn printed_graphs_read_back_as_they_were() {
                 }
             }
         }
+    }
+}
+
+/// The five reference models in both their forms: no transpose is left, and the outputs are the same; of the quantized
+/// ones, to the bit.
+#[test]
+fn reference_models_keep_no_transpose_and_their_meaning() {
+    for name in [
+        "models/kws_ds_cnn.onnx",
+        "models/ic_resnet8.onnx",
+        "models/vww_mobilenet_v1_025_96.onnx",
+        "models/ad_autoencoder.onnx",
+        "models/sww_ds_cnn1d.onnx",
+        "reference/qdq/kws.onnx",
+        "reference/qdq/ic.onnx",
+        "reference/qdq/vww.onnx",
+        "reference/qdq/ad.onnx",
+        "reference/qdq/sww.onnx",
+    ] {
+        let Some(path) = crate::shared::path(name) else {
+            continue;
+        };
+        let before = import::onnx(&fs::read(path).unwrap(), &import::Options::default()).unwrap();
+        let after = optimize::run(before.clone(), &optimize::Options::default()).unwrap();
+        assert_eq!(transposes(&after), 0, "{name}");
+        // One layer per step of the device: everything else was absorbed.
+        let left = after.nodes.iter().find(|node| {
+            matches!(
+                node.op,
+                Op::BatchNormalization(_) | Op::MatMul(_) | Op::Unary(_) | Op::Pad(_)
+            )
+        });
+        assert_eq!(left.map(|node| &node.name), None, "{name}");
+        let tolerance = if name.starts_with("reference") { 0.0 } else { 1e-5 };
+        assert_close(&outputs(&before, 1), &outputs(&after, 1), tolerance, name);
+    }
+}
+
+const SMALL: &str = "graph \"small\"
+input %x: f32[1,4,5,3]
+const %w: f32[2,1,1,3] = ramp
+%a = Conv2d {\"window\":{\"kernel\":[1,1],\"strides\":[1,1],\"dilations\":[1,1],\"pads\":[0,0,0,0]},\"groups\":1,\"clamp\":{}} (%x, %w)
+%b = Transpose {\"perm\":[0,3,1,2]} (%a)
+%c = Unary {\"kind\":{\"Clamp\":{\"min\":0.0}}} (%b)
+%y = Transpose {\"perm\":[0,2,3,1]} (%c)
+output %y
+";
+
+fn operators(graph: &FloatGraph) -> Vec<&'static str> {
+    graph.nodes.iter().map(|node| node.op.name()).collect()
+}
+
+#[test]
+fn the_driver_stops_where_it_is_told() {
+    let graph: FloatGraph = parse(SMALL).unwrap();
+    let run = |options: &optimize::Options| optimize::run(graph.clone(), options).unwrap();
+    let stop_after = optimize::Options {
+        stop_after: Some("eliminate-transposes".into()),
+        ..Default::default()
+    };
+    assert_eq!(operators(&run(&stop_after)), ["Conv2d", "Unary"]);
+    let none = optimize::Options {
+        pass_limit: Some(0),
+        ..Default::default()
+    };
+    assert_eq!(run(&none), graph);
+    assert_eq!(operators(&run(&optimize::Options::default())), ["Conv2d"]);
+}
+
+#[test]
+fn an_unknown_pass_is_named_beside_the_known_ones() {
+    let options = optimize::Options {
+        stop_after: Some("fuse-all".into()),
+        ..Default::default()
+    };
+    let error = optimize::run(parse(SMALL).unwrap(), &options)
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("no pass is named `fuse-all`"), "{error}");
+    assert!(error.contains("fuse-activation"), "{error}");
+}
+
+#[test]
+fn a_pass_that_breaks_the_graph_is_named() {
+    let pass = Pass {
+        name: "reverse-nodes",
+        run: |graph| {
+            graph.nodes.swap(0, 1);
+            1
+        },
+        last_resort: false,
+    };
+    let mut graph: FloatGraph = parse(SMALL).unwrap();
+    let error = optimize::apply(&pass, &mut graph).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "pass `reverse-nodes` broke the graph: Transpose `b` reads `a`, which no node before it produces"
+    );
+}
+
+#[test]
+fn passes_are_named_like_their_folders_and_files() {
+    for pass in PASSES {
+        let file = pass.name.replace('-', "_");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/optimize");
+        assert!(
+            source.join(format!("{file}.rs")).exists() || source.join(&file).join("mod.rs").exists(),
+            "{}",
+            pass.name
+        );
+    }
+    for entry in fs::read_dir(FOLDER).unwrap() {
+        let folder = entry.unwrap().file_name();
+        assert!(
+            PASSES.iter().any(|pass| *pass.name == *folder),
+            "no pass is named as {folder:?}"
+        );
     }
 }
