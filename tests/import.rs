@@ -1,4 +1,7 @@
 //! Import: small models built in code, real models, bad ones.
 
+mod nodes;
 pub(crate) mod onnx;
+mod operators;
 mod real;
+mod refused;
