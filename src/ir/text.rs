@@ -22,6 +22,7 @@
 //! Printing with [`Constants::Full`] round-trips: [`parse()`] gives back an equal graph, but for tensors that nothing
 //! names.
 
+mod cursor;
 mod parse;
 
 use std::fmt::{self, Debug, Display, Write};

@@ -11,7 +11,7 @@ use crate::op::{Binary, BinaryKind, Clamp, Conv2d, Op, Window};
 ///
 /// Refuses parameters that are no f32 constants. The multiply-accumulates of the convolution are counted from here on;
 /// the work was there before. Approximate: factor and offset are computed in f64 and rounded to f32 once each.
-pub fn decompose_batch_norm(graph: &mut FloatGraph) -> usize {
+pub(super) fn decompose_batch_norm(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
     let mut position = 0;
     while position < graph.nodes.len() {

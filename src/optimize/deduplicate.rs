@@ -11,7 +11,7 @@ use crate::op::tensor::{Data, Values};
 /// Merges constants of equal type and elements, and nodes of equal operator and inputs.
 ///
 /// Outputs of the graph stay apart. Elements are compared by their bits. Exact.
-pub fn deduplicate(graph: &mut FloatGraph) -> usize {
+pub(super) fn deduplicate(graph: &mut FloatGraph) -> usize {
     merge_constants(graph) + merge_nodes(graph)
 }
 

@@ -10,7 +10,7 @@ use crate::op::Op;
 /// Refuses a layer that clamps or whose result something else reads, and weights or statistics that are no f32
 /// constants. Relies on `eliminate-transposes` to make the two neighbours. Approximate: every weight and bias is
 /// computed in f64 and rounded to f32 once.
-pub fn fold_batch_norm(graph: &mut FloatGraph) -> usize {
+pub(super) fn fold_batch_norm(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
     let mut position = 0;
     while position < graph.nodes.len() {

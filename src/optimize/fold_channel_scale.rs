@@ -11,7 +11,7 @@ use crate::op::{BinaryKind, Op};
 /// Additions are `fuse-bias`'s. Refuses a layer that clamps or whose result something else reads, weights that are no
 /// f32 constants, and a division by the layer's result. Approximate: every weight and bias is computed in f64 and
 /// rounded to f32 once.
-pub fn fold_channel_scale(graph: &mut FloatGraph) -> usize {
+pub(super) fn fold_channel_scale(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
     let mut position = 0;
     while position < graph.nodes.len() {

@@ -11,7 +11,7 @@ use crate::op::tensor::Values;
 /// Refuses `DequantizeLinear`, so that the weights of QDQ models stay integers, and `Delay`, whose first output is not
 /// its input. A node that its operator cannot evaluate stays, for the executor to report. Exact: the reference
 /// executor's own evaluation.
-pub fn fold_constants(graph: &mut FloatGraph) -> usize {
+pub(super) fn fold_constants(graph: &mut FloatGraph) -> usize {
     let before = graph.nodes.len();
     let tensors = &mut graph.tensors;
     graph.nodes.retain(|node| {

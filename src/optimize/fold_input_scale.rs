@@ -11,7 +11,7 @@ use crate::op::{BinaryKind, Op};
 ///
 /// Exact for padding, since zero stays zero. Refuses where something else reads the product, where it is clamped, and
 /// weights that are no f32 constants. Approximate: every weight is computed in f64 and rounded to f32 once.
-pub fn fold_input_scale(graph: &mut FloatGraph) -> usize {
+pub(super) fn fold_input_scale(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
     let mut position = 0;
     while position < graph.nodes.len() {

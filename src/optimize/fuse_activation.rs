@@ -9,7 +9,7 @@ use crate::op::{Op, UnaryKind};
 /// takes over the activation's name and output.
 ///
 /// Refuses where something else reads the value before the activation. Exact.
-pub fn fuse_activation(graph: &mut FloatGraph) -> usize {
+pub(super) fn fuse_activation(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
     let mut position = 0;
     while position < graph.nodes.len() {

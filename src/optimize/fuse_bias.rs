@@ -12,7 +12,7 @@ use crate::op::{BinaryKind, Op};
 /// Where there is a bias already, the constant is added to it if both are reals. Refuses a layer that clamps or whose
 /// sum something else reads. Exact without a former bias; else the two are added in f64 and rounded once, so a result
 /// moves by at most one f32 rounding of the bias.
-pub fn fuse_bias(graph: &mut FloatGraph) -> usize {
+pub(super) fn fuse_bias(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
     let mut position = 0;
     while position < graph.nodes.len() {

@@ -1,14 +1,17 @@
 //! The pass `fuse-pad`.
 
-use super::edit::{absorb, sole_producer};
+use super::edit::{absorb, is_per_tensor, shape, sole_producer};
 use crate::ir::FloatGraph;
 use crate::op::{Op, Pad, PadMode, Window};
 
 /// Fuses a `Pad` of rows and columns into the window of the layer behind it: zeros into a `Conv2d` and into an
 /// `AveragePool` that counts its padding (or has none yet, and then counts it), minus infinity into a `MaxPool`.
 ///
+/// Between a pad of zeros and its layer there may be a `QuantizeLinear` and the `DequantizeLinear` of the same
+/// parameters, as in QDQ models: zero comes through the two as zero.
+///
 /// Refuses other pads, other axes, and a padded tensor that something else reads. Exact.
-pub fn fuse_pad(graph: &mut FloatGraph) -> usize {
+pub(super) fn fuse_pad(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
     let mut position = 0;
     while position < graph.nodes.len() {
@@ -23,7 +26,12 @@ pub fn fuse_pad(graph: &mut FloatGraph) -> usize {
 
 fn fuse(graph: &mut FloatGraph, position: usize) -> Option<()> {
     let mut merged = graph.nodes[position].clone();
-    let before = sole_producer(graph, *merged.inputs.first()?)?;
+    let nearest = sole_producer(graph, *merged.inputs.first()?)?;
+    let quantize = quantize_before(graph, nearest);
+    let before = match quantize {
+        Some(quantize) => sole_producer(graph, graph.nodes[quantize].inputs[0])?,
+        None => nearest,
+    };
     let Op::Pad(pad) = &graph.nodes[before].op else {
         return None;
     };
@@ -36,12 +44,40 @@ fn fuse(graph: &mut FloatGraph, position: usize) -> Option<()> {
             widen(&mut op.window, pad)?;
             op.count_include_pad = true;
         }
-        Op::MaxPool(op) if value == f32::NEG_INFINITY => widen(&mut op.window, pad)?,
+        // Infinity does not come through a quantization.
+        Op::MaxPool(op) if value == f32::NEG_INFINITY && quantize.is_none() => widen(&mut op.window, pad)?,
         _ => return None,
     }
-    merged.inputs[0] = graph.nodes[before].inputs[0];
-    absorb(graph, before, position, merged);
+    let source = graph.nodes[before].inputs[0];
+    let Some(quantize) = quantize else {
+        merged.inputs[0] = source;
+        absorb(graph, before, position, merged);
+        return Some(());
+    };
+    let unpadded = shape(graph, source).to_vec();
+    for node in [quantize, nearest] {
+        let output = graph.nodes[node].outputs[0];
+        graph.tensors[output].ty.shape = unpadded.clone();
+    }
+    graph.nodes[quantize].inputs[0] = source;
+    graph.nodes[position] = merged;
+    graph.nodes.remove(before);
     Some(())
+}
+
+/// The `QuantizeLinear` that alone feeds the `DequantizeLinear` at `position`, with the same parameters for all
+/// elements.
+fn quantize_before(graph: &FloatGraph, position: usize) -> Option<usize> {
+    let node = &graph.nodes[position];
+    let Op::DequantizeLinear(_) = node.op else {
+        return None;
+    };
+    let before = sole_producer(graph, node.inputs[0])?;
+    let Op::QuantizeLinear(_) = graph.nodes[before].op else {
+        return None;
+    };
+    let same = graph.nodes[before].inputs[1..] == node.inputs[1..] && is_per_tensor(graph, node);
+    same.then_some(before)
 }
 
 /// Adds the pads of rows and columns to the window's; `None` where other axes are padded.

@@ -10,7 +10,7 @@ use crate::op::{Clamp, Dense, Op};
 ///
 /// Leading extents of 1 of the matrix are dropped. Refuses a matrix that varies along a batch, or one of higher rank
 /// than the first operand. Exact: the same products in the same order.
-pub fn matmul_to_dense(graph: &mut FloatGraph) -> usize {
+pub(super) fn matmul_to_dense(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
     let mut position = 0;
     while position < graph.nodes.len() {

@@ -6,7 +6,7 @@ use crate::op::Op;
 /// Lets a `Reshape` behind a `Reshape` read the first one's input; the first stays for its other readers, if any.
 ///
 /// A reshape back to the original shape is left for `remove-identities`. Exact.
-pub fn merge_reshapes(graph: &mut FloatGraph) -> usize {
+pub(super) fn merge_reshapes(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
     for position in 0..graph.nodes.len() {
         let node = &graph.nodes[position];

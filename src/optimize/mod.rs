@@ -104,14 +104,14 @@ pub enum OptimizeError {
     },
     /// The graph was broken before the first pass.
     #[error("before the first pass: {0}")]
-    Input(VerifyError),
+    Input(Box<VerifyError>),
     /// A pass broke the graph.
     #[error("pass `{pass}` broke the graph: {source}")]
     Broken {
         /// The pass.
         pass: &'static str,
         /// The rule it broke.
-        source: VerifyError,
+        source: Box<VerifyError>,
     },
     /// Passes undo each other's work.
     #[error("pass `{pass}` still finds work after {rounds} rounds")]
@@ -137,7 +137,7 @@ pub fn run(mut graph: FloatGraph, options: &Options) -> Result<FloatGraph, Optim
     {
         return Err(OptimizeError::UnknownPass { name: name.clone() });
     }
-    verify(&graph).map_err(OptimizeError::Input)?;
+    verify(&graph).map_err(|error| OptimizeError::Input(Box::new(error)))?;
     // Every rewrite makes the graph smaller or moves it toward its normal form, so the rounds needed grow with the
     // graph's depth at worst.
     let max_rounds = 8 + graph.nodes.len();
@@ -178,7 +178,7 @@ pub fn apply(pass: &Pass, graph: &mut FloatGraph) -> Result<usize, OptimizeError
         remove_dead::remove_dead(graph);
         verify(graph).map_err(|source| OptimizeError::Broken {
             pass: pass.name,
-            source,
+            source: Box::new(source),
         })?;
     }
     Ok(rewrites)

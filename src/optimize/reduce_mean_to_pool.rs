@@ -11,7 +11,7 @@ use crate::op::{AveragePool, Clamp, Op, Reshape, Window};
 ///
 /// Refuses axes with others between them. Relies on `eliminate-transposes` to bring spatial axes side by side. Exact:
 /// a sum over the same elements, divided by their number.
-pub fn reduce_mean_to_pool(graph: &mut FloatGraph) -> usize {
+pub(super) fn reduce_mean_to_pool(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
     let mut position = 0;
     while position < graph.nodes.len() {

@@ -6,7 +6,7 @@ use crate::ir::{Arena, FloatGraph, FloatTensor, Handle};
 ///
 /// Inputs and outputs of the graph stay. Handles change; the driver runs it behind every pass that rewrote something,
 /// so that no pass sees dead readers. Exact.
-pub fn remove_dead(graph: &mut FloatGraph) -> usize {
+pub(super) fn remove_dead(graph: &mut FloatGraph) -> usize {
     let mut needed = vec![false; graph.tensors.len()];
     for tensor in graph.inputs.iter().chain(&graph.outputs) {
         needed[tensor.index()] = true;

@@ -11,7 +11,7 @@ use crate::op::{BinaryKind, Clamp, Op, Unary, UnaryKind, Window};
 ///
 /// Refuses where the input and the output of the graph would become one tensor. Exact, but that a negative zero may
 /// become a positive one or the other way round.
-pub fn remove_identities(graph: &mut FloatGraph) -> usize {
+pub(super) fn remove_identities(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
     let mut position = 0;
     while position < graph.nodes.len() {

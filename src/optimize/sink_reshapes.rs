@@ -13,7 +13,7 @@ use crate::op::{Op, Reshape};
 ///
 /// Refuses where something else reads the reshaped tensor, where per-channel constants would lose their axis, and
 /// per-axis quantization. Exact: a reshape moves no element.
-pub fn sink_reshapes(graph: &mut FloatGraph) -> usize {
+pub(super) fn sink_reshapes(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
     let mut position = 0;
     while position < graph.nodes.len() {

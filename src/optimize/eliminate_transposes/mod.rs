@@ -22,7 +22,7 @@ use crate::op::Op;
 /// The result is taken only if it has fewer transposes, or as many that move fewer elements, or as many in front of
 /// fewer nodes; else the graph stays. Exact: elements move, none is computed, but that a `Dense` whose columns moved
 /// adds its products in another order, which changes its sums by rounding only.
-pub fn eliminate_transposes(graph: &mut FloatGraph) -> usize {
+pub(super) fn eliminate_transposes(graph: &mut FloatGraph) -> usize {
     let before = Cost::of(graph);
     if before.transposes == 0 {
         return 0;
