@@ -105,6 +105,18 @@ impl Table {
     }
 }
 
+/// A layer's name for a table: exporters join names until they fill a line; the end tells them apart. JSON has them
+/// whole.
+pub(crate) fn elided(name: &str) -> String {
+    const LONGEST: usize = 60;
+    let length = name.chars().count();
+    if length <= LONGEST {
+        return name.to_owned();
+    }
+    let end: String = name.chars().skip(length - LONGEST + 1).collect();
+    format!("…{end}")
+}
+
 /// A number with its thousands apart: `1,234,567`.
 pub(crate) fn grouped(number: impl Into<u64>) -> String {
     let digits = number.into().to_string();

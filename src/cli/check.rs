@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
     let bytes = files::read(&args.model.model)?;
     let mut options = args.model.options();
     options.schedule.allow_inexact = true;
-    let graph = match tinsmith::load(&bytes, &options) {
+    let graph = match args.model.decode(&bytes, &options) {
         Ok(graph) => graph,
         Err(Error::Import(import::ImportError::Problems(problems))) => return Ok(refused(&problems, None)),
         Err(error) => return Err(error::of_model(&args.model.model, error)),

@@ -9,7 +9,7 @@ use tinsmith::Artifact;
 use tinsmith::emit;
 use tinsmith::target::Target;
 
-use super::answer::{Answer, Table, grouped};
+use super::answer::{Answer, Table, elided, grouped};
 use super::error;
 use super::failure::{Exit, Failure};
 use super::files::{self, Outputs};
@@ -214,7 +214,7 @@ fn layers(artifact: &Artifact) -> (String, Value) {
         let constants = constants.map_or(0, |extent| extent.bytes);
         let first = program.buffers[step.write.buffer].offset + step.write.offset;
         table.row([
-            step.name.clone(),
+            elided(&step.name),
             kernel.to_owned(),
             grouped(step.macs),
             grouped(step.instructions),

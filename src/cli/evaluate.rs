@@ -8,7 +8,7 @@ use tinsmith::data::npy::Array;
 use tinsmith::evaluate::{self, Estimate, Labels, Layer, Metric, MetricKind, Report, Subject};
 use tinsmith::ir::Samples;
 
-use super::answer::{Answer, Table};
+use super::answer::{Answer, Table, elided};
 use super::error;
 use super::failure::{Exit, Failure};
 use super::model::{CompileArgs, ModelArgs, TargetArgs, inputs, open_samples};
@@ -38,7 +38,7 @@ pub(super) struct Args {
     metric: Vec<MetricKind>,
     /// The most that any of the metrics may drop, in percentage points; exit code 5 where one drops further. mse is no
     /// fraction and has no gate.
-    #[arg(long, value_name = "POINTS")]
+    #[arg(long, value_name = "POINTS", allow_negative_numbers = true)]
     max_drop: Option<f64>,
     /// Samples over which layers are compared.
     #[arg(long, value_name = "N", default_value_t = 32)]
@@ -153,7 +153,7 @@ fn text(report: &Report) -> String {
     let mut layers = Table::new(&["layer", ">SQNR dB", ">cosine", ">saturated %"]);
     for layer in &report.layers {
         layers.row([
-            layer.name.clone(),
+            elided(&layer.name),
             sqnr(layer),
             format!("{:.5}", layer.cosine),
             format!("{:.2}", layer.saturated * 100.0),

@@ -9,7 +9,7 @@ use tinsmith_runtime::blob::Blob;
 use tinsmith_runtime::format::metadata::Port;
 use tinsmith_runtime::format::{VERSION, field};
 
-use super::answer::{Answer, Table, grouped};
+use super::answer::{Answer, Table, elided, grouped};
 use super::artifact::costs;
 use super::error;
 use super::failure::Failure;
@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
     for cost in &costs {
         let predicted = cost.predicted.map_or_else(|| "-".to_owned(), grouped);
         table.row([
-            cost.name.clone(),
+            elided(&cost.name),
             cost.kernel.to_owned(),
             grouped(cost.macs),
             predicted,

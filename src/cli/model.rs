@@ -12,7 +12,7 @@ use tinsmith::optimize;
 use tinsmith::quantize::{self, Calibrator};
 use tinsmith::schedule::{self, IoLayout};
 use tinsmith::target::Target;
-use tinsmith::{Artifact, Options};
+use tinsmith::{Artifact, Error, Options};
 
 use super::error;
 use super::failure::Failure;
@@ -222,7 +222,16 @@ impl ModelArgs {
     /// The optimized graph of the model.
     pub(super) fn load(&self, options: &Options) -> Result<FloatGraph, Failure> {
         let bytes = files::read(&self.model)?;
-        tinsmith::load(&bytes, options).map_err(|error| error::of_model(&self.model, error))
+        self.decode(&bytes, options)
+            .map_err(|error| error::of_model(&self.model, error))
+    }
+
+    /// The optimized graph that the model's bytes hold. It is called what its file is called: exporters name all their
+    /// graphs alike.
+    pub(super) fn decode(&self, bytes: &[u8], options: &Options) -> Result<FloatGraph, Error> {
+        let mut graph = tinsmith::load(bytes, options)?;
+        graph.name = self.stem();
+        Ok(graph)
     }
 }
 

@@ -1,14 +1,12 @@
 //! Parts of reports that several verbs print.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::{Value, json};
 use tinsmith::Artifact;
 use tinsmith::ir::{MemoryPlan, Program};
-use tinsmith_runtime::kernels::Layer;
 
-use super::answer::grouped;
+use super::answer::{elided, grouped};
 
 /// Where the bytes of a blob go.
 pub(super) struct Sizes {
@@ -21,48 +19,13 @@ pub(super) struct Sizes {
     pub(super) padding: usize,
 }
 
-/// Bytes of bias, multiplier and shift.
-const BYTES_PER_CHANNEL: usize = 9;
-
 impl Sizes {
     pub(super) fn of(artifact: &Artifact) -> Self {
-        // Two steps may share a block.
-        let mut seen = BTreeSet::new();
-        let (mut weights, mut channels) = (0, 0);
-        for step in &artifact.program.steps {
-            let (block, in_each, outputs) = match &step.layer {
-                Layer::Conv2d(r) => {
-                    let taps = usize::from(r.window.kernel_h) * usize::from(r.window.kernel_w);
-                    (
-                        r.constants,
-                        taps * usize::from(r.in_c / r.groups),
-                        usize::from(r.out_c),
-                    )
-                }
-                Layer::DepthwiseConv2d(r) => {
-                    let taps = usize::from(r.0.window.kernel_h) * usize::from(r.0.window.kernel_w);
-                    (r.0.constants, taps, usize::from(r.0.out_c))
-                }
-                Layer::Dense(r) => (r.constants, r.in_features as usize, r.out_features as usize),
-                Layer::Add(_)
-                | Layer::Mul(_)
-                | Layer::Table(_)
-                | Layer::MaxPool(_)
-                | Layer::AveragePool(_)
-                | Layer::Softmax(_)
-                | Layer::StridedCopy(_)
-                | Layer::Fill(_)
-                | Layer::Delay(_) => continue,
-            };
-            if seen.insert(block) {
-                weights += in_each * outputs;
-                channels += BYTES_PER_CHANNEL * outputs;
-            }
-        }
+        let stored = artifact.program.stored_bytes();
         Self {
             total: artifact.blob.len(),
-            weights,
-            channels,
+            weights: stored.weights,
+            channels: stored.channels,
             padding: artifact.program.padding_bytes,
         }
     }
@@ -102,11 +65,11 @@ pub(super) fn memory(plan: &MemoryPlan) -> String {
     let at_peak: Vec<String> = plan
         .at_peak
         .iter()
-        .map(|(name, bytes)| format!("`{name}` {}", grouped(*bytes)))
+        .map(|(name, bytes)| format!("`{}` {}", elided(name), grouped(*bytes)))
         .collect();
     text.push_str(&format!(
         "          peak at `{}`: {}\n",
-        plan.peak_at,
+        elided(&plan.peak_at),
         at_peak.join(", ")
     ));
     text

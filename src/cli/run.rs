@@ -11,7 +11,7 @@ use tinsmith::simulate::board::{self, BoardRun};
 use tinsmith::simulate::{Simulator, edge};
 use tinsmith_runtime::blob::Blob;
 
-use super::answer::{Answer, Table, grouped};
+use super::answer::{Answer, Table, elided, grouped};
 use super::artifact::{Cost, costs, ports};
 use super::error;
 use super::failure::{Exit, Failure};
@@ -166,7 +166,7 @@ fn answer(
     let mut layers = Vec::new();
     for (step, cost) in costs.iter().enumerate() {
         table.row([
-            cost.name.clone(),
+            elided(&cost.name),
             cost.kernel.to_owned(),
             grouped(cost.macs),
             or_dash(cost.predicted),

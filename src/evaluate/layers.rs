@@ -21,7 +21,7 @@ pub struct Layer {
     pub sqnr_db: f64,
     /// Cosine of the angle to the float model's output.
     pub cosine: f64,
-    /// Share of the elements that lie beyond what the output's int8 range holds.
+    /// Share of the elements that lie beyond the output's int8 range by more than a step.
     pub saturated: f64,
     /// Why it collapsed, and what to do about it; `None` for a layer that did not.
     pub diagnosis: Option<Diagnosis>,
@@ -129,7 +129,8 @@ impl<'p> Probes<'p> {
         let wanted = wanted
             .into_iter()
             .map(|x| if is_float { x } else { real(x as i32) });
-        let (least, greatest) = (real(-128) - scale / 2.0, real(127) + scale / 2.0);
+        // Within a step of the range's end, rounding could lose as much.
+        let (least, greatest) = (real(-129), real(128));
         let mut sums = Sums::default();
         for (&byte, wanted) in bytes.iter().zip(wanted) {
             let found = real((byte as i8).into());

@@ -1,5 +1,8 @@
 //! A scheduled program: steps with their records bound to a memory plan.
 
+use std::collections::BTreeSet;
+
+use tinsmith_runtime::format::Window;
 use tinsmith_runtime::format::metadata::Layout;
 use tinsmith_runtime::kernels::Layer;
 
@@ -133,4 +136,49 @@ pub struct Program {
     pub plan: MemoryPlan,
     /// The proof of exactness over all steps, by node name.
     pub proofs: Vec<(String, Proof)>,
+}
+
+/// Bytes of a program's constants that carry information.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoredBytes {
+    /// Weights of convolutions and dense layers.
+    pub weights: usize,
+    /// Bias, multiplier and shift of their output channels.
+    pub channels: usize,
+}
+
+impl Program {
+    /// What the products' constants take. Blocks that several steps share count once.
+    pub fn stored_bytes(&self) -> StoredBytes {
+        /// An i32 bias, an i32 multiplier and a u8 shift.
+        const PER_CHANNEL: usize = 9;
+        let taps = |window: &Window| usize::from(window.kernel_h) * usize::from(window.kernel_w);
+        let mut seen = BTreeSet::new();
+        let mut stored = StoredBytes::default();
+        for step in &self.steps {
+            let (block, inputs, outputs) = match &step.layer {
+                Layer::Conv2d(r) => (
+                    r.constants,
+                    taps(&r.window) * usize::from(r.in_c / r.groups),
+                    r.out_c.into(),
+                ),
+                Layer::DepthwiseConv2d(r) => (r.0.constants, taps(&r.0.window), r.0.out_c.into()),
+                Layer::Dense(r) => (r.constants, r.in_features as usize, r.out_features as usize),
+                Layer::Add(_)
+                | Layer::Mul(_)
+                | Layer::Table(_)
+                | Layer::MaxPool(_)
+                | Layer::AveragePool(_)
+                | Layer::Softmax(_)
+                | Layer::StridedCopy(_)
+                | Layer::Fill(_)
+                | Layer::Delay(_) => continue,
+            };
+            if seen.insert(block) {
+                stored.weights += inputs * outputs;
+                stored.channels += PER_CHANNEL * outputs;
+            }
+        }
+        stored
+    }
 }
