@@ -39,7 +39,11 @@ fn bare() -> Option<Vec<u8>> {
 fn nothing_in_the_runtime_panics_allocates_or_divides_long() {
     let Some(bytes) = bare() else { return };
     let elf = Elf::parse(&bytes).unwrap();
-    let names: Vec<&str> = elf.syms.iter().filter_map(|symbol| elf.strtab.get_at(symbol.st_name)).collect();
+    let names: Vec<&str> = elf
+        .syms
+        .iter()
+        .filter_map(|symbol| elf.strtab.get_at(symbol.st_name))
+        .collect();
     assert!(
         names.iter().any(|name| name.contains("tinsmith_runtime")),
         "the symbols were stripped, so their absence would prove nothing"
@@ -68,6 +72,13 @@ fn the_runtime_with_all_kernels_stays_small() {
     // The linker script puts `.rodata` into `.text`.
     let size = loaded(".text") + loaded(".data");
     assert!(size > 1024, "{size} bytes cannot hold all kernels");
-    assert!(size <= MOST_BYTES, "{size} bytes of code and constants, {MOST_BYTES} allowed");
-    assert_eq!(loaded(".data") + loaded(".bss"), 0, "the runtime has no static data");
+    assert!(
+        size <= MOST_BYTES,
+        "{size} bytes of code and constants, {MOST_BYTES} allowed"
+    );
+    assert_eq!(
+        loaded(".data") + loaded(".bss"),
+        0,
+        "the runtime has no static data"
+    );
 }

@@ -1,0 +1,259 @@
+//! A blob with a step of every kind, built by hand: what a board must compute as the simulator does, before any model.
+
+use tinsmith_runtime::format::{
+    Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, MaxPool, Mul, Softmax, StridedCopy, Table,
+    Window,
+};
+use tinsmith_runtime::kernels::{Layer, softmax};
+
+use crate::blobs::{Parts, Random};
+
+/// Rows, columns and channels of the input.
+const INPUT: (u16, u16, u16) = (9, 7, 5);
+
+/// A multiplier and a shift that take accumulators of about `bits` bits to the int8 range, by either rounding.
+fn rescale(random: &mut Random, bits: u8) -> (i32, u8) {
+    let even = random.one_of(&[0, 0x80]);
+    (
+        random.range(1 << 29, i32::MAX.into()) as i32,
+        (24 + bits).clamp(33, 55) | even,
+    )
+}
+
+/// The constants block of a product.
+fn filters(random: &mut Random, channels: u16, weights: usize) -> Vec<u8> {
+    let mut block = Vec::new();
+    (0..channels).for_each(|_| block.extend((random.range(-3000, 3000) as i32).to_le_bytes()));
+    let scales: Vec<(i32, u8)> = (0..channels).map(|_| rescale(random, 16)).collect();
+    scales
+        .iter()
+        .for_each(|(multiplier, _)| block.extend(multiplier.to_le_bytes()));
+    scales.iter().for_each(|(_, shift)| block.push(*shift));
+    block.resize(block.len().next_multiple_of(16), 0);
+    block.extend(random.bytes(weights));
+    block
+}
+
+/// A square window over a plane.
+fn window(input: (u16, u16), output: (u16, u16), kernel: u16, pad: u16, stride: u16) -> Window {
+    Window {
+        in_h: input.0,
+        in_w: input.1,
+        out_h: output.0,
+        out_w: output.1,
+        kernel_h: kernel,
+        kernel_w: kernel,
+        pad_top: pad,
+        pad_left: pad,
+        stride_h: stride,
+        stride_w: stride,
+        dilation_h: 1,
+        dilation_w: 1,
+    }
+}
+
+/// Regions of the arena, one behind the other, none of them at a multiple of anything.
+struct Regions(u32);
+
+impl Regions {
+    fn take(&mut self, bytes: u32) -> u32 {
+        let offset = self.0;
+        self.0 += bytes + 1;
+        offset
+    }
+}
+
+/// The blob.
+pub(crate) fn blob() -> Vec<u8> {
+    let random = &mut Random(7);
+    let (mut parts, mut layers, mut regions) = (Parts::default(), Vec::new(), Regions(0));
+    let (min, max) = (-128, 127);
+    let (in_h, in_w, in_c) = INPUT;
+    let x_bytes = u32::from(in_h) * u32::from(in_w) * u32::from(in_c);
+    let x = regions.take(x_bytes);
+
+    let a = regions.take(5 * 4 * 16);
+    let convolution = Conv2d {
+        ifm: x,
+        ofm: a,
+        constants: parts.constants_block(&filters(random, 16, 16 * 9 * usize::from(in_c))),
+        window: window((in_h, in_w), (5, 4), 3, 1, 2),
+        in_c,
+        out_c: 16,
+        groups: 1,
+        ifm_zero_point: -5,
+        ofm_zero_point: 3,
+        min: -100,
+        max,
+        ..Conv2d::default()
+    };
+    layers.push(Layer::Conv2d(convolution));
+
+    let b = regions.take(5 * 4 * 16);
+    layers.push(Layer::DepthwiseConv2d(DepthwiseConv2d(Conv2d {
+        ifm: a,
+        ofm: b,
+        constants: parts.constants_block(&filters(random, 16, 9 * 16)),
+        window: window((5, 4), (5, 4), 3, 1, 1),
+        in_c: 16,
+        groups: 16,
+        ..convolution
+    })));
+    let constants = parts.constants_block(&random.bytes(256));
+    layers.push(Layer::Table(Table {
+        ifm: b,
+        ofm: b,
+        constants,
+        count: 5 * 4 * 16,
+    }));
+
+    let c = regions.take(4 * 3 * 16);
+    let pool = MaxPool {
+        ifm: b,
+        ofm: c,
+        window: window((5, 4), (4, 3), 2, 0, 1),
+        channels: 16,
+        min,
+        max,
+    };
+    layers.push(Layer::MaxPool(pool));
+    let (d, e) = (regions.take(3 * 2 * 16), regions.take(4 * 3 * 16));
+    let average = AveragePool {
+        ifm: c,
+        ofm: d,
+        window: window((4, 3), (3, 2), 2, 0, 1),
+        channels: 16,
+        min,
+        max,
+        divide: 1,
+        ..AveragePool::default()
+    };
+    layers.push(Layer::AveragePool(average));
+    let mut scales = Vec::new();
+    let by_count: Vec<(i32, u8)> = (0..9).map(|_| rescale(random, 9)).collect();
+    by_count
+        .iter()
+        .for_each(|(multiplier, _)| scales.extend(multiplier.to_le_bytes()));
+    by_count.iter().for_each(|(_, shift)| scales.push(*shift));
+    layers.push(Layer::AveragePool(AveragePool {
+        ofm: e,
+        constants: parts.constants_block(&scales),
+        window: window((4, 3), (4, 3), 3, 1, 1),
+        ifm_zero_point: 7,
+        ofm_zero_point: -9,
+        divide: 0,
+        ..average
+    }));
+
+    let (f, g) = (regions.take(6 * 10), regions.take(6 * 10));
+    for (ifm, ofm) in [(d, f), (e, g)] {
+        layers.push(Layer::Dense(Dense {
+            ifm,
+            ofm,
+            constants: parts.constants_block(&filters(random, 10, 16 * 10)),
+            rows: 6,
+            in_features: 16,
+            out_features: 10,
+            ofm_zero_point: -1,
+            min,
+            max,
+            ..Dense::default()
+        }));
+    }
+
+    let (h, i) = (regions.take(6 * 10), regions.take(6 * 10));
+    let (dims, strides) = ([1, 1, 6, 10], [60, 60, 10, 1]);
+    layers.push(Layer::Add(Add {
+        a: f,
+        b: g,
+        ofm: h,
+        dims,
+        a_strides: strides,
+        b_strides: strides,
+        a_multiplier: 12_345,
+        b_multiplier: -20_011,
+        a_zero_point: -1,
+        b_zero_point: 4,
+        ofm_zero_point: 9,
+        min,
+        max,
+        right_shift: 15,
+        rounding: 1,
+        wide: 0,
+    }));
+    let (multiplier, shift) = rescale(random, 14);
+    layers.push(Layer::Mul(Mul {
+        a: h,
+        b: g,
+        ofm: i,
+        dims,
+        a_strides: strides,
+        // One row for all.
+        b_strides: [0, 0, 0, 1],
+        multiplier,
+        a_zero_point: 9,
+        b_zero_point: 4,
+        ofm_zero_point: -2,
+        min,
+        max,
+        shift,
+        left_shift: 0,
+    }));
+
+    let mut exponentials = [0; softmax::CONSTANTS_BYTES];
+    softmax::constants(0.05, &mut exponentials);
+    let (scale_mantissa, scale_shift) = softmax::output_scale(1.0 / 256.0).unwrap();
+    let j = regions.take(6 * 10);
+    layers.push(Layer::Softmax(Softmax {
+        ifm: i,
+        ofm: j,
+        constants: parts.constants_block(&exponentials),
+        rows: 6,
+        depth: 10,
+        scale_mantissa,
+        scale_shift,
+        ofm_zero_point: -128,
+        min,
+        max,
+    }));
+
+    // A transpose into the middle of a filled region.
+    let k = regions.take(80);
+    layers.push(Layer::Fill(Fill {
+        ofm: k,
+        count: 80,
+        value: 42,
+    }));
+    layers.push(Layer::StridedCopy(StridedCopy {
+        ifm: j,
+        ofm: k + 10,
+        constants: parts.constants_block(&random.bytes(256)),
+        dims: [1, 1, 1, 10, 6],
+        ifm_strides: [60, 60, 60, 1, 10],
+        ofm_strides: [60, 60, 60, 6, 1],
+        element_bytes: 1,
+        use_table: 1,
+    }));
+    let (l, state) = (regions.take(80), regions.take(80));
+    layers.push(Layer::Delay(Delay {
+        ifm: k,
+        ofm: l,
+        state,
+        count: 80,
+        initial: -7,
+    }));
+
+    parts.layers = layers;
+    parts.inputs = vec![(x, x_bytes)];
+    parts.outputs = vec![(k, 80), (l, 80)];
+    parts.state = (state, 80);
+    parts.arena_bytes = regions.0;
+    parts.blob()
+}
+
+/// Inputs for some inferences of the blob.
+pub(crate) fn inputs(count: usize) -> Vec<Vec<Vec<u8>>> {
+    let random = &mut Random(8);
+    let bytes = usize::from(INPUT.0) * usize::from(INPUT.1) * usize::from(INPUT.2);
+    (0..count).map(|_| vec![random.bytes(bytes)]).collect()
+}
