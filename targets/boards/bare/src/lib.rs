@@ -1,9 +1,9 @@
-//! The runtime with all of its kernels and nothing else. It is linked to be measured and searched, not to be booted:
-//! `tests/firmware.rs` wants no panic, no allocator and no long division in it.
+//! The runtime with some kernels and nothing else. Its programs are linked to be measured and searched, not to be
+//! booted: `tests/firmware.rs` wants no panic, no allocator and no long division in them.
 #![no_std]
-#![no_main]
 
-use tinsmith_runtime::{Blob, Model, kernels};
+use tinsmith_runtime::kernels::Kernel;
+use tinsmith_runtime::{Blob, Model};
 
 unsafe extern "C" {
     static __arena_start: [u8; 0];
@@ -12,12 +12,10 @@ unsafe extern "C" {
     static __blob_bytes: [u8; 0];
 }
 
-/// What a firmware does with the runtime: check, reset, run.
-// SAFETY: the linker script's entry; no other crate defines it.
-#[unsafe(no_mangle)]
-extern "C" fn reset() -> ! {
+/// What a firmware does with the runtime: check, reset, run. Called once, by the program's entry.
+pub fn run(kernels: &'static [Kernel]) -> ! {
     // SAFETY: the linker script gives these symbols the bounds of two regions that nothing else uses; this function
-    // never returns, so they are borrowed once.
+    // is called once and never returns, so they are borrowed once.
     let (blob, arena) = unsafe {
         (
             core::slice::from_raw_parts(
@@ -31,7 +29,7 @@ extern "C" fn reset() -> ! {
         )
     };
     let done = Blob::check(blob).is_ok_and(|blob| {
-        Model::new(blob, kernels::ALL)
+        Model::new(blob, kernels)
             .is_ok_and(|model| model.reset(arena).is_ok() && model.run(arena, &mut ()).is_ok())
     });
     loop {
