@@ -1,6 +1,8 @@
 //! Emulated boards compute what the simulator computes: every byte of every layer.
 
+mod edge;
 mod handmade;
+mod models;
 
 use std::collections::BTreeSet;
 
@@ -54,43 +56,45 @@ fn check(name: &str) {
     assert_eq!(run, again);
 }
 
-#[test]
-fn mps2_an385_equals_the_simulator() {
-    check("mps2-an385");
+/// The tests of one board.
+macro_rules! board_tests {
+    ($($module:ident: $name:literal,)*) => {
+        const TESTED: &[&str] = &[$($name),*];
+
+        $(mod $module {
+            #[test]
+            fn equals_the_simulator_in_a_step_of_every_kind() {
+                super::check($name);
+            }
+
+            #[test]
+            fn equals_the_simulator_in_the_demo() {
+                super::models::check_demo($name);
+            }
+
+            #[test]
+            fn equals_the_simulator_and_onnx_in_the_reference_models() {
+                super::models::check_references($name);
+            }
+        })*
+    };
+}
+
+board_tests! {
+    mps2_an385: "mps2-an385",
+    mps2_an386: "mps2-an386",
+    mps2_an500: "mps2-an500",
+    mps2_an505: "mps2-an505",
+    mps3_an547: "mps3-an547",
+    riscv32_virt: "riscv32-virt",
 }
 
 #[test]
-fn mps2_an386_equals_the_simulator() {
-    check("mps2-an386");
-}
-
-#[test]
-fn mps2_an500_equals_the_simulator() {
-    check("mps2-an500");
-}
-
-#[test]
-fn mps2_an505_equals_the_simulator() {
-    check("mps2-an505");
-}
-
-#[test]
-fn mps3_an547_equals_the_simulator() {
-    check("mps3-an547");
-}
-
-#[test]
-fn riscv32_virt_equals_the_simulator() {
-    check("riscv32-virt");
-}
-
-#[test]
-fn every_emulated_target_has_a_test_above() {
-    let emulated = Target::names().filter(|name| Target::builtin(name).unwrap().emulator.is_some());
-    let source = include_str!("boards.rs");
-    for name in emulated {
-        assert!(source.contains(&format!("check(\"{name}\")")), "{name}");
-    }
+fn every_emulated_target_is_tested() {
+    let emulated: Vec<&str> = Target::names()
+        .filter(|name| Target::builtin(name).unwrap().emulator.is_some())
+        .collect();
+    assert_eq!(emulated, TESTED);
 }
 
 #[test]

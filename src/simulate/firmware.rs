@@ -35,19 +35,19 @@ pub fn find_or_build(target: &Target) -> Result<PathBuf, BoardError> {
 pub fn build(target: &Target) -> Result<PathBuf, BoardError> {
     let emulator = emulator(target)?;
     let kept = Kept::of(target, emulator)?;
-    link(target, &emulator.board, &kept)?;
+    link(target, &emulator.board, &emulator.board, &kept)?;
     Ok(kept.elf)
 }
 
-/// Builds the program that holds the runtime, all of its kernels and nothing else, for a target: what the runtime
-/// costs in code. It is not made to be booted.
+/// Builds a program of `targets/boards/bare` for a target: the runtime with all of its kernels (`bare-all`) or with
+/// those of classifiers and autoencoders (`bare-vision`), and nothing else. They are made to be measured, not booted.
 ///
 /// # Errors
 /// As [`find_or_build`].
-pub fn build_bare(target: &Target) -> Result<PathBuf, BoardError> {
+pub fn build_bare(target: &Target, program: &str) -> Result<PathBuf, BoardError> {
     let root = sources()?;
-    let kept = Kept::named(&root, target, "bare")?;
-    link(target, "bare", &kept)?;
+    let kept = Kept::named(&root, target, program)?;
+    link(target, "bare", program, &kept)?;
     Ok(kept.elf)
 }
 
@@ -127,7 +127,7 @@ fn hash_tree(path: &Path, hash: &mut Sha256) -> io::Result<()> {
 }
 
 /// Runs cargo and keeps what it linked.
-fn link(target: &Target, package: &str, kept: &Kept) -> Result<(), BoardError> {
+fn link(target: &Target, package: &str, program: &str, kept: &Kept) -> Result<(), BoardError> {
     let toolchain = Toolchain::find(&target.triple)?;
     let script = match Architecture::of(&target.triple) {
         Architecture::Arm => "cortex-m.x",
@@ -165,18 +165,18 @@ fn link(target: &Target, package: &str, kept: &Kept) -> Result<(), BoardError> {
     let output = toolchain
         .cargo("rustc", &target.codegen, &target_dir)
         .current_dir(&kept.boards)
-        .args(["--package", package, "--bin", package, "--"])
+        .args(["--package", package, "--bin", program, "--"])
         .arg(format!("-Clink-arg=-L{}", folder.display()))
         .arg("-Clink-arg=-Tlink.x")
         .output()
         .map_err(BoardError::file(Path::new("cargo")))?;
     if !output.status.success() {
         return Err(BoardError::Build {
-            board: package.to_owned(),
+            board: program.to_owned(),
             reason: tail(&String::from_utf8_lossy(&output.stderr)),
         });
     }
-    let linked = target_dir.join(&target.triple).join("release").join(package);
+    let linked = target_dir.join(&target.triple).join("release").join(program);
     let bytes = fs::read(&linked).map_err(BoardError::file(&linked))?;
     let folder = kept.boards.join("target/firmware");
     fs::create_dir_all(&folder).map_err(BoardError::file(&folder))?;
