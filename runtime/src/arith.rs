@@ -61,13 +61,24 @@ impl FixedScale {
         self.multiplier >= 0 && self.right_shift >= Self::MIN_SHIFT && self.right_shift <= Self::MAX_SHIFT
     }
 
-    /// `acc · self`, rounded once.
+    /// `acc · self`, rounded once, for a valid factor.
+    ///
+    /// The shift is at least 33, so that the rounding constant `2^(n−1)` is a multiple of 2^32 and the product's low
+    /// half matters in one case only: ties to even subtract one from it, which borrows where it is zero.
     #[inline(always)]
-    pub const fn apply(self, acc: i32) -> i64 {
-        // |acc| ≤ 2^31 and multiplier < 2^31, so neither the product nor the nudge (< 2^55) leaves i64.
-        let product = acc as i64 * self.multiplier as i64;
-        let n = (self.right_shift & 0x3f) as u32;
-        round_shift(product, n, self.rounding)
+    pub const fn apply(self, acc: i32) -> i32 {
+        // |acc| ≤ 2^31 and multiplier < 2^31: the high half is within 30 bits, and the nudge within 22.
+        let product = (acc as i64).wrapping_mul(self.multiplier as i64);
+        let (high, low) = ((product >> 32) as i32, product as u32);
+        let k = (self.right_shift as u32).wrapping_sub(32) & 31;
+        let nudged = high.wrapping_add((1i32 << k) >> 1);
+        match self.rounding {
+            Rounding::Up => nudged >> k,
+            Rounding::Even => {
+                let borrow = low == 0 && (high >> k) & 1 == 0;
+                nudged.wrapping_sub(borrow as i32) >> k
+            }
+        }
     }
 }
 
@@ -100,7 +111,15 @@ pub const fn round_shift_narrow(value: i32, n: u32, rounding: Rounding) -> i32 {
 /// Accumulator steps to output steps: `acc · scale` to nearest, plus `zero_point`, clamped to `min..=max`.
 #[inline(always)]
 pub const fn requantize(acc: i32, scale: FixedScale, zero_point: i8, min: i8, max: i8) -> i8 {
-    clamp(scale.apply(acc).wrapping_add(zero_point as i64), min, max)
+    // 31 bits and 8 bits.
+    let value = scale.apply(acc).wrapping_add(zero_point as i32);
+    if value < min as i32 {
+        min
+    } else if value > max as i32 {
+        max
+    } else {
+        value as i8
+    }
 }
 
 /// `value` limited to `min..=max`.

@@ -30,20 +30,25 @@ impl Lanes for Portable {
     fn columns(acc: &mut [i32; COLUMN_CHANNELS], taps: usize, x: (&[u8], usize), weights: (&[u8], usize)) {
         let (mut x, x_step) = x;
         let (mut weights, weights_step) = weights;
-        let mut sums = *acc;
+        // One name per sum keeps them in registers; an array would stay in memory on small cores.
+        let [mut s0, mut s1, mut s2, mut s3, mut s4, mut s5, mut s6, mut s7] = *acc;
         for _ in 0..taps {
-            let (Some(xs), Some(ws)) = (
-                x.first_chunk::<COLUMN_CHANNELS>(),
-                weights.first_chunk::<COLUMN_CHANNELS>(),
-            ) else {
+            let (Some(&x8), Some(&w8)) = (x.first_chunk(), weights.first_chunk()) else {
                 break;
             };
-            for ((sum, &x), &w) in sums.iter_mut().zip(xs).zip(ws) {
-                *sum = sum.wrapping_add(product(x, w));
-            }
+            let ([x0, x1, x2, x3, x4, x5, x6, x7], [w0, w1, w2, w3, w4, w5, w6, w7]): ([u8; 8], [u8; 8]) =
+                (x8, w8);
+            s0 = s0.wrapping_add(product(x0, w0));
+            s1 = s1.wrapping_add(product(x1, w1));
+            s2 = s2.wrapping_add(product(x2, w2));
+            s3 = s3.wrapping_add(product(x3, w3));
+            s4 = s4.wrapping_add(product(x4, w4));
+            s5 = s5.wrapping_add(product(x5, w5));
+            s6 = s6.wrapping_add(product(x6, w6));
+            s7 = s7.wrapping_add(product(x7, w7));
             x = x.get(x_step..).unwrap_or_default();
             weights = weights.get(weights_step..).unwrap_or_default();
         }
-        *acc = sums;
+        *acc = [s0, s1, s2, s3, s4, s5, s6, s7];
     }
 }
