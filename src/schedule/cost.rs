@@ -1,6 +1,7 @@
 //! Predicted instructions of a kernel call, from the target's cost figures. Integer, so that it is the same on every
 //! host.
 
+use tinsmith_runtime::format::{Conv2d, DepthwiseConv2d};
 use tinsmith_runtime::kernels::Layer;
 
 use crate::target::Cost;
@@ -11,17 +12,48 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
     let output = layer
         .extents()
         .map_or(0, |extents| u64::from(extents.output.bytes));
-    let (per_work, per_output) = match layer {
-        Layer::Conv2d(_) => (cost.conv_mac_q8, cost.rescale_q8),
-        Layer::DepthwiseConv2d(_) => (cost.depthwise_mac_q8, cost.rescale_q8),
-        Layer::Dense(_) => (cost.dense_mac_q8, cost.rescale_q8),
-        Layer::MaxPool(_) | Layer::AveragePool(_) => (cost.pool_tap_q8, cost.element_q8),
-        Layer::Softmax(_) => (cost.softmax_q8, 0),
-        Layer::Add(_) | Layer::Mul(_) | Layer::Table(_) => (cost.element_q8, 0),
-        Layer::StridedCopy(_) | Layer::Fill(_) | Layer::Delay(_) => (cost.element_q8, 0),
+    // Counts of work with the figure of each; unused places are zero.
+    let none = (0, 0);
+    let terms = match layer {
+        Layer::Conv2d(conv) => [
+            (work, cost.conv_mac_q8),
+            (rows(conv, output), cost.conv_row_q8),
+            (output, cost.conv_output_q8),
+        ],
+        Layer::DepthwiseConv2d(DepthwiseConv2d(conv)) => [
+            (work, cost.depthwise_mac_q8),
+            (rows(conv, output), cost.depthwise_row_q8),
+            (output, cost.depthwise_output_q8),
+        ],
+        Layer::Dense(_) => [(work, cost.dense_mac_q8), (output, cost.dense_output_q8), none],
+        Layer::MaxPool(_) | Layer::AveragePool(_) => {
+            [(work, cost.pool_tap_q8), (output, cost.pool_output_q8), none]
+        }
+        Layer::Softmax(_) => [(work, cost.softmax_q8), none, none],
+        Layer::Add(_) | Layer::Mul(_) => [(work, cost.binary_q8), none, none],
+        Layer::Table(_) => [(work, cost.table_q8), none, none],
+        Layer::StridedCopy(copy) => {
+            let inner = u64::from(copy.dims[4]).max(1);
+            let side_by_side = copy.ifm_strides[4] == 1 && copy.ofm_strides[4] == 1;
+            let moved = if side_by_side {
+                (work.saturating_mul(copy.element_bytes.into()), cost.copy_q8)
+            } else {
+                (work, cost.gather_q8)
+            };
+            [moved, (work / inner, cost.copy_row_q8), none]
+        }
+        Layer::Delay(_) => [(work, cost.copy_q8), none, none],
+        Layer::Fill(_) => [(work, cost.fill_q8), none, none],
     };
-    let q8 = work
-        .saturating_mul(per_work.into())
-        .saturating_add(output.saturating_mul(per_output.into()));
+    let term = |(count, q8): (u64, u32)| count.saturating_mul(q8.into());
+    let q8 = terms
+        .into_iter()
+        .map(term)
+        .fold(u64::from(cost.step_q8), u64::saturating_add);
     q8 >> 8
+}
+
+/// Inner products that a convolution starts: one per kernel row and output.
+fn rows(conv: &Conv2d, output: u64) -> u64 {
+    output.saturating_mul(conv.window.kernel_h.into())
 }

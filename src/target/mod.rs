@@ -117,23 +117,45 @@ pub struct MemoryBank {
     pub bytes: u64,
 }
 
-/// Instructions in 1/256 per unit of work; measured with `cargo xtask bench` on the emulated board. Figures that a
+/// Instructions in 1/256 per unit of work; measured with `cargo xtask cost` on the emulated board. Figures that a
 /// description leaves out are those of the portable lanes on a Cortex-M3.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cost {
+    /// Per step, whatever it does.
+    pub step_q8: u32,
     /// Per MAC of a convolution.
     pub conv_mac_q8: u32,
+    /// Per kernel row and output byte of a convolution: the start of an inner product.
+    pub conv_row_q8: u32,
+    /// Per output byte of a convolution.
+    pub conv_output_q8: u32,
     /// Per MAC of a depthwise convolution.
     pub depthwise_mac_q8: u32,
+    /// Per kernel row and output byte of a depthwise convolution.
+    pub depthwise_row_q8: u32,
+    /// Per output byte of a depthwise convolution.
+    pub depthwise_output_q8: u32,
     /// Per MAC of a dense layer.
     pub dense_mac_q8: u32,
-    /// Per output byte of a convolution, depthwise convolution or dense layer.
-    pub rescale_q8: u32,
+    /// Per output byte of a dense layer.
+    pub dense_output_q8: u32,
     /// Per tap of a pool.
     pub pool_tap_q8: u32,
-    /// Per output byte of an elementwise operator, table, copy or fill.
-    pub element_q8: u32,
+    /// Per output byte of a pool.
+    pub pool_output_q8: u32,
+    /// Per output byte of an addition, subtraction or multiplication.
+    pub binary_q8: u32,
+    /// Per output byte of a table.
+    pub table_q8: u32,
+    /// Per byte copied or delayed, side by side.
+    pub copy_q8: u32,
+    /// Per element copied one by one, because its neighbours lie elsewhere.
+    pub gather_q8: u32,
+    /// Per row of a strided copy.
+    pub copy_row_q8: u32,
+    /// Per byte filled.
+    pub fill_q8: u32,
     /// Per output byte of a softmax.
     pub softmax_q8: u32,
 }
@@ -141,13 +163,24 @@ pub struct Cost {
 impl Default for Cost {
     fn default() -> Self {
         Self {
-            conv_mac_q8: 1536,
-            depthwise_mac_q8: 2304,
-            dense_mac_q8: 1280,
-            rescale_q8: 8192,
-            pool_tap_q8: 2304,
-            element_q8: 3072,
-            softmax_q8: 20480,
+            step_q8: 215_509,
+            conv_mac_q8: 982,
+            conv_row_q8: 15_365,
+            conv_output_q8: 34_305,
+            depthwise_mac_q8: 1825,
+            depthwise_row_q8: 4002,
+            depthwise_output_q8: 20_760,
+            dense_mac_q8: 1016,
+            dense_output_q8: 21_751,
+            pool_tap_q8: 1793,
+            pool_output_q8: 12_924,
+            binary_q8: 14_002,
+            table_q8: 1403,
+            copy_q8: 1347,
+            gather_q8: 9210,
+            copy_row_q8: 5328,
+            fill_q8: 134,
+            softmax_q8: 24_547,
         }
     }
 }

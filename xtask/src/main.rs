@@ -2,6 +2,7 @@
 
 mod bench;
 mod boards;
+mod cost;
 mod setup;
 mod test;
 mod windows;
@@ -37,6 +38,11 @@ enum Verb {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Prints the cost figures of a target, fitted to what its emulated board counts
+    Cost {
+        /// The target
+        target: String,
+    },
     /// Cuts the windows of the streaming data sets into arrays that `tinsmith evaluate` takes
     Windows {
         /// Where to write them
@@ -59,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Test | Verb::Ci => test::run(),
         Verb::Boards => boards::run(),
         Verb::Bench { format, only } => bench::run(format, only.as_deref()),
+        Verb::Cost { target } => cost::run(&target),
         Verb::Windows { output } => windows::run(&output),
     };
     match done {
