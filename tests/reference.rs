@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use tinsmith::import::{self, ImportError};
 use tinsmith::ir::{FloatGraph, FloatTensor, Handle, Node};
 use tinsmith::op::tensor::{DType, Data, TensorType, Values};
-use tinsmith::op::{Binary, BinaryKind, Clamp, Dense, Op, Reshape};
+use tinsmith::op::{Binary, BinaryKind, Clamp, Conv2d, Dense, Op, Reshape, Window};
 use tinsmith::optimize;
 use tinsmith::reference::{self, Executor, ReferenceError};
 use tinsmith_proto::{Message, ModelProto};
@@ -255,13 +255,53 @@ fn input_names(model: &[u8]) -> Vec<String> {
     names.filter(|name| !is_constant(name)).collect()
 }
 
+/// A convolution with padding, a depthwise one and a dense layer.
+fn layered_graph() -> FloatGraph {
+    let mut graph = FloatGraph::new("layered");
+    let numbers = |len: usize| Some((0..len).map(|i| (i * 37 % 101) as f32 / 71.0 - 0.7).collect());
+    let conv = |groups| {
+        Op::Conv2d(Conv2d {
+            window: Window {
+                kernel: [3, 3],
+                strides: [1, 1],
+                dilations: [1, 1],
+                pads: [1; 4],
+            },
+            groups,
+            clamp: Clamp::RELU,
+        })
+    };
+    let x = tensor(&mut graph, "x", &[1, 9, 9, 3], None);
+    let weights = tensor(&mut graph, "w1", &[13, 3, 3, 3], numbers(13 * 27));
+    let y = node(&mut graph, "conv", conv(1), &[x, weights], &[1, 9, 9, 13]);
+    let weights = tensor(&mut graph, "w2", &[13, 3, 3, 1], numbers(13 * 9));
+    let y = node(&mut graph, "depthwise", conv(13), &[y, weights], &[1, 9, 9, 13]);
+    let weights = tensor(&mut graph, "w3", &[5, 13], numbers(65));
+    let dense = Op::Dense(Dense { clamp: Clamp::NONE });
+    let y = node(&mut graph, "dense", dense, &[y, weights], &[1, 9, 9, 5]);
+    graph.inputs = vec![x];
+    graph.outputs = vec![y];
+    graph
+}
+
+#[test]
+fn packing_once_gives_the_bits_of_packing_every_time() {
+    let graph = layered_graph();
+    let x = Values::f32([1, 9, 9, 3], (0..243).map(|i| (i % 29) as f32 / 13.0).collect());
+    let mut values = x.clone();
+    for node in &graph.nodes {
+        let weights = graph.tensors[node.inputs[1]].data.clone().unwrap();
+        values = node.op.eval(&[&values, weights.as_ref()]).unwrap().remove(0);
+    }
+    assert_eq!(reference::run(&graph, &[x]).unwrap(), [values]);
+}
+
 #[test]
 fn the_bits_do_not_depend_on_threads() {
-    let graph = small_graph();
+    let graph = layered_graph();
     let executor = Executor::new(&graph).unwrap();
-    let samples: Vec<Values> = (0..64)
-        .map(|i| Values::f32([1, 2], vec![i as f32 / 7.0, 1.0 / (i + 1) as f32]))
-        .collect();
+    let sample = |i: usize| (0..243).map(|k| (i * k % 89) as f32 / 7.0).collect();
+    let samples: Vec<Values> = (0..64).map(|i| Values::f32([1, 9, 9, 3], sample(i))).collect();
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)

@@ -52,7 +52,9 @@ impl Window {
             let padded = input[axis]
                 .saturating_add(self.pads[axis])
                 .saturating_add(self.pads[axis + 2]);
-            let Some(free) = padded.checked_sub(span[axis]) else {
+            // What saturated is no size: nothing below may overflow.
+            let fits = padded < usize::MAX;
+            let Some(free) = padded.checked_sub(span[axis]).filter(|_| fits) else {
                 return Err(OpError::new(format!(
                     "an input that holds the window wanted: {} {} padded to {padded}, the window spans {}",
                     input[axis],
