@@ -9,8 +9,6 @@
 mod calibrate;
 mod histogram;
 mod qdq;
-mod qdq_constant;
-mod qdq_operands;
 mod ranges;
 mod weights;
 

@@ -15,15 +15,19 @@
 //! Operators that compute take exact inputs only: a value that the model computes with before it is rounded has no
 //! int8 tensor that stands for it, and its reader is refused by name.
 
+mod constant;
+mod grid;
+mod operands;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::qdq_constant::constant;
 use super::{fresh_name, problem};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Problem, QuantGraph};
 use crate::op::quant::{QuantParams, QuantTensor, Quantization};
 use crate::op::tensor::{DType, TensorType, Values};
-use crate::op::{Op, Pad, PadMode, Reshape, UnaryKind};
+use crate::op::{Op, Pad, PadMode, Reshape};
+use grid::{carried, commutes, moves};
 
 /// What to do about a tensor that is not quantized.
 const WAY_OUT: &str =
@@ -120,112 +124,6 @@ impl<'g> Absorber<'g> {
         }
         live.reverse();
         live
-    }
-
-    /// Finds every tensor's grid: from `QuantizeLinear` and `DequantizeLinear` backwards, then forwards.
-    fn spread_grids(&mut self) {
-        let live = self.live_nodes();
-        for node in live.iter().rev() {
-            match &node.op {
-                Op::QuantizeLinear(_) => {
-                    let Some(params) = self.parameters(node) else {
-                        continue;
-                    };
-                    self.grid[node.outputs[0].index()] = Some(params);
-                    self.want(node, node.inputs[0], params);
-                }
-                Op::DequantizeLinear(_) => {
-                    let Some(params) = self.parameters(node) else {
-                        continue;
-                    };
-                    self.grid[node.outputs[0].index()] = Some(params);
-                    self.want(node, node.inputs[0], params);
-                }
-                op => {
-                    if let Some(params) = self.grid[node.outputs[0].index()] {
-                        for &input in carried(op, &node.inputs) {
-                            let dtype = self.graph.tensors[input].ty.dtype;
-                            if commutes(op, dtype) && self.grid[input.index()].is_none() {
-                                self.want(node, input, params);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        for node in live {
-            if node
-                .outputs
-                .iter()
-                .any(|output| self.grid[output.index()].is_some())
-            {
-                continue;
-            }
-            let first = carried(&node.op, &node.inputs).first();
-            if let Some(&input) = first
-                && moves(&node.op)
-            {
-                self.grid[node.outputs[0].index()] = self.grid[input.index()];
-            }
-        }
-    }
-
-    /// Gives a tensor a grid that `reader` asks for. What a `DequantizeLinear` gave has its own already.
-    fn want(&mut self, reader: &Node<FloatTensor>, tensor: Handle<FloatTensor>, params: QuantParams) {
-        if self.is_dequantized(tensor) || self.graph.tensors[tensor].data.is_some() {
-            return;
-        }
-        match self.grid[tensor.index()] {
-            None => self.grid[tensor.index()] = Some(params),
-            Some(other) if other == params => {}
-            Some(other) => self.problems.push(problem(
-                reader,
-                format!(
-                    "`{}` is read with scale {} and zero point {}, and elsewhere with {} and {}",
-                    self.graph.tensors[tensor].name,
-                    params.scale,
-                    params.zero_point,
-                    other.scale,
-                    other.zero_point
-                ),
-                Some("give all its QuantizeLinear and DequantizeLinear nodes the same parameters"),
-            )),
-        }
-    }
-
-    /// The parameters of a `QuantizeLinear` or `DequantizeLinear`, as those of int8.
-    fn parameters(&mut self, node: &Node<FloatTensor>) -> Option<QuantParams> {
-        let number = |position: usize| {
-            node.inputs
-                .get(position)
-                .and_then(|&input| constant(self.graph, input))
-        };
-        let (scale, zero_point) = (number(1), number(2));
-        let found = match (&scale, &zero_point) {
-            (Some(scale), Some(zero_point)) => match (scale.as_f32(), zero_point.to_i64().as_deref()) {
-                (Some(&[scale]), Some(&[zero])) if scale.is_normal() && scale > 0.0 => {
-                    match zero_point.data.dtype() {
-                        DType::I8 => Some((scale, zero)),
-                        DType::U8 => Some((scale, zero - 128)),
-                        DType::F32 | DType::F64 | DType::I16 | DType::I32 | DType::I64 | DType::Bool => None,
-                    }
-                }
-                _ => None,
-            },
-            _ => None,
-        };
-        if found.is_none() {
-            let kind = zero_point.map_or("computed".into(), |values| values.ty().to_string());
-            let reason = format!(
-                "activations need one constant scale and an int8 or uint8 zero point; this one is {kind}"
-            );
-            self.problems
-                .push(problem(node, reason, Some("quantize activations per tensor")));
-        }
-        found.map(|(scale, zero)| QuantParams {
-            scale,
-            zero_point: zero as i32, // of an 8-bit type
-        })
     }
 
     fn node(&mut self, node: &Node<FloatTensor>) {
@@ -360,7 +258,8 @@ impl<'g> Absorber<'g> {
             let on_grid = self.exact[input.index()] && self.grid[input.index()] == Some(params);
             on_grid || self.graph.tensors[*input].ty.dtype != DType::F32
         });
-        self.exact[tensor.index()] = moves(&node.op) && !moved.is_empty() && exact_inputs;
+        self.exact[tensor.index()] =
+            exact_inputs && !moved.is_empty() && moves(&node.op, self.graph.tensors[moved[0]].ty.dtype);
         Some(self.tensor(tensor, params))
     }
 
@@ -483,63 +382,5 @@ impl<'g> Absorber<'g> {
             outputs: vec![copy],
         });
         copy
-    }
-}
-
-/// The inputs whose values an operator moves or compares: those that share its grid.
-fn carried<'n>(op: &Op, inputs: &'n [Handle<FloatTensor>]) -> &'n [Handle<FloatTensor>] {
-    match op {
-        Op::Concat(_) => inputs,
-        _ if !inputs.is_empty() => &inputs[..1],
-        _ => &[],
-    }
-}
-
-/// Whether rounding may come before the operator as well as behind it, on elements of this type.
-fn commutes(op: &Op, dtype: DType) -> bool {
-    match op {
-        Op::Unary(unary) => matches!(unary.kind, UnaryKind::Clamp(_)) && dtype.is_float(),
-        Op::MaxPool(pool) => dtype.is_float() || pool.clamp.is_none(),
-        Op::Pad(pad) => match pad.mode {
-            // Zero lies on every grid; codes pad with a code.
-            PadMode::Constant(value) => value == 0.0 || !dtype.is_float(),
-            PadMode::Edge | PadMode::Reflect => true,
-        },
-        Op::Concat(_) | Op::Gather(_) | Op::Reshape(_) | Op::Slice(_) | Op::Transpose(_) => true,
-        Op::AveragePool(_)
-        | Op::BatchNormalization(_)
-        | Op::Binary(_)
-        | Op::Cast(_)
-        | Op::Conv2d(_)
-        | Op::Delay(_)
-        | Op::Dense(_)
-        | Op::DequantizeLinear(_)
-        | Op::MatMul(_)
-        | Op::QuantizeLinear(_)
-        | Op::ReduceMean(_)
-        | Op::Softmax(_) => false,
-    }
-}
-
-/// Whether every value of the output is one of the input's, or zero: it then lies on the input's grid.
-fn moves(op: &Op) -> bool {
-    match op {
-        Op::MaxPool(pool) => pool.clamp.is_none(),
-        Op::Pad(pad) => !matches!(pad.mode, PadMode::Constant(value) if value != 0.0),
-        Op::Concat(_) | Op::Delay(_) | Op::Gather(_) | Op::Reshape(_) | Op::Slice(_) | Op::Transpose(_) => {
-            true
-        }
-        Op::AveragePool(_)
-        | Op::BatchNormalization(_)
-        | Op::Binary(_)
-        | Op::Cast(_)
-        | Op::Conv2d(_)
-        | Op::Dense(_)
-        | Op::DequantizeLinear(_)
-        | Op::MatMul(_)
-        | Op::QuantizeLinear(_)
-        | Op::ReduceMean(_)
-        | Op::Softmax(_)
-        | Op::Unary(_) => false,
     }
 }

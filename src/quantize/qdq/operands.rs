@@ -1,12 +1,12 @@
 //! The operands of a quantized model's operators: activations, weights, biases, other constants.
 
-use super::problem;
-use super::qdq::Absorber;
-use super::qdq_constant::{Stored, constant, stored};
+use super::Absorber;
+use super::constant::{Stored, constant, stored};
 use crate::ir::{FloatTensor, Handle, Node};
 use crate::op::Op;
 use crate::op::quant::{QuantParams, QuantTensor, Quantization};
 use crate::op::tensor::{Data, Values};
+use crate::quantize::problem;
 
 /// What to do about weights that are not quantized.
 const QUANTIZE_WEIGHTS: &str = "store them as int8 behind DequantizeLinear, per tensor or per output channel";
