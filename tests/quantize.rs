@@ -1,7 +1,9 @@
 //! Quantization: the threshold solver against exact rational arithmetic, models taken as they stand, calibration.
 
 mod calibrate;
+mod case;
 mod lowering;
 mod meaning;
+mod qdq;
 mod reference;
 mod rescale;

@@ -1,0 +1,191 @@
+//! One-node quantized graphs, run through schedule, blob and simulator, and through their meaning.
+
+use std::sync::Arc;
+
+use tinsmith::ir::{Handle, Node, QuantGraph};
+use tinsmith::op::Op;
+use tinsmith::op::quant::{QuantParams, QuantTensor, Quantization};
+use tinsmith::op::tensor::{DType, Data, Shape, TensorType, Values};
+use tinsmith::simulate::Simulator;
+use tinsmith::target::Target;
+use tinsmith::{emit, schedule};
+
+use super::meaning;
+
+/// A seeded generator of codes and scales.
+pub(crate) struct Random(u32);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.0 >> 8
+    }
+
+    pub(crate) fn codes(&mut self, len: usize) -> Vec<i8> {
+        (0..len)
+            .map(|_| match self.next() % 8 {
+                0 => i8::MIN,
+                1 => i8::MAX,
+                _ => self.next() as i8,
+            })
+            .collect()
+    }
+
+    pub(crate) fn params(&mut self) -> QuantParams {
+        QuantParams {
+            scale: 0.01 + self.next() as f32 / (1 << 24) as f32 * 0.05,
+            zero_point: (self.next() % 256) as i32 - 128,
+        }
+    }
+}
+
+pub(crate) type Tensor = Handle<QuantTensor>;
+
+/// The graph, as it grows.
+pub(crate) struct Case {
+    pub(crate) graph: QuantGraph,
+    pub(crate) random: Random,
+}
+
+impl Case {
+    pub(crate) fn new(seed: u32) -> Self {
+        Self {
+            graph: QuantGraph::new("case"),
+            random: Random(seed.wrapping_mul(2_654_435_761).wrapping_add(99)),
+        }
+    }
+
+    pub(crate) fn tensor(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        params: QuantParams,
+        data: Option<Values>,
+    ) -> Tensor {
+        self.graph.tensors.push(QuantTensor {
+            name: name.into(),
+            ty: TensorType::new(DType::I8, shape),
+            quantization: Quantization::PerTensor(params),
+            model_dtype: DType::I8,
+            data: data.map(Arc::new),
+        })
+    }
+
+    pub(crate) fn input(&mut self, name: &str, shape: &[usize], params: QuantParams) -> Tensor {
+        let input = self.tensor(name, shape, params, None);
+        self.graph.inputs.push(input);
+        input
+    }
+
+    /// An int8 constant.
+    pub(crate) fn constant(&mut self, name: &str, shape: &[usize], params: QuantParams) -> Tensor {
+        let codes = self.random.codes(shape.iter().product());
+        self.tensor(name, shape, params, Some(Values::new(shape, Data::I8(codes))))
+    }
+
+    /// A constant that is not quantized.
+    pub(crate) fn plain(&mut self, name: &str, values: Values) -> Tensor {
+        self.graph.tensors.push(QuantTensor {
+            name: name.into(),
+            ty: values.ty(),
+            quantization: Quantization::Plain,
+            model_dtype: values.data.dtype(),
+            data: Some(Arc::new(values)),
+        })
+    }
+
+    /// Weights with one scale per output channel.
+    pub(crate) fn weights(&mut self, shape: &[usize]) -> Tensor {
+        let codes = self
+            .random
+            .codes(shape.iter().product())
+            .into_iter()
+            .map(|code| code.max(-127));
+        let values = Values::new(shape, Data::I8(codes.collect()));
+        let scales = (0..shape[0]).map(|_| self.random.params().scale / 40.0).collect();
+        self.graph.tensors.push(QuantTensor {
+            name: "weights".into(),
+            ty: values.ty(),
+            quantization: Quantization::PerChannel { axis: 0, scales },
+            model_dtype: DType::I8,
+            data: Some(Arc::new(values)),
+        })
+    }
+
+    pub(crate) fn bias(&mut self, channels: usize) -> Tensor {
+        let bias = (0..channels)
+            .map(|_| self.random.next() as i32 % 4000 - 2000)
+            .collect();
+        let values = Values::new([channels], Data::I32(bias));
+        self.graph.tensors.push(QuantTensor {
+            name: "bias".into(),
+            ty: values.ty(),
+            quantization: Quantization::PerChannel {
+                axis: 0,
+                scales: vec![1.0; channels],
+            },
+            model_dtype: DType::I32,
+            data: Some(Arc::new(values)),
+        })
+    }
+
+    pub(crate) fn node(&mut self, op: Op, inputs: &[Tensor], params: QuantParams) {
+        // Bias and weights count as the reals they stand for.
+        let types: Vec<TensorType> = inputs
+            .iter()
+            .map(|&input| {
+                let tensor = &self.graph.tensors[input];
+                let dtype = if tensor.ty.dtype == DType::I64 {
+                    DType::I64
+                } else {
+                    DType::F32
+                };
+                TensorType::new(dtype, tensor.ty.shape.clone())
+            })
+            .collect();
+        let shape = op
+            .output_types(&types.iter().collect::<Vec<_>>())
+            .unwrap()
+            .remove(0)
+            .shape;
+        let output = self.tensor("y", &shape, params, None);
+        self.graph.nodes.push(Node {
+            name: "node".into(),
+            op,
+            inputs: inputs.to_vec(),
+            outputs: vec![output],
+        });
+        self.graph.outputs.push(output);
+    }
+
+    /// Runs some inputs both ways.
+    pub(crate) fn check(mut self) {
+        tinsmith::ir::verify::verify(&self.graph).unwrap();
+        let target = Target::builtin("mps2-an386").unwrap();
+        let program = schedule::run(&target, &self.graph, &schedule::Options::default()).unwrap();
+        let blob = emit::blob(&target, &program, &emit::Options::default()).unwrap();
+        let mut simulator = Simulator::new(&blob).unwrap();
+        let shapes: Vec<Shape> = self
+            .graph
+            .inputs
+            .iter()
+            .map(|&input| self.graph.tensors[input].ty.shape.clone())
+            .collect();
+        for _ in 0..4 {
+            let inputs: Vec<Values> = shapes
+                .iter()
+                .map(|shape| Values::new(shape.clone(), Data::I8(self.random.codes(shape.iter().product()))))
+                .collect();
+            let bytes: Vec<Vec<u8>> = inputs
+                .iter()
+                .map(|values| values.as_i8().unwrap().iter().map(|&code| code as u8).collect())
+                .collect();
+            let got = simulator
+                .run(&bytes.iter().map(Vec::as_slice).collect::<Vec<_>>())
+                .unwrap();
+            let wanted = meaning::outputs(&self.graph, &inputs);
+            let got: Vec<i8> = got[0].iter().map(|&byte| byte as i8).collect();
+            assert_eq!(got, wanted[0].as_i8().unwrap(), "{:?}", self.graph.nodes[0].op);
+        }
+    }
+}
