@@ -260,7 +260,6 @@ impl CompileArgs {
         let mut options = model.options();
         options.quantize = quantize::Options {
             calibrator: self.calibrator.0,
-            ..quantize::Options::default()
         };
         options.schedule = schedule::Options {
             io_layout: match self.io_layout {

@@ -76,10 +76,10 @@ impl Operator for Binary {
     ) -> Result<Lowered, LowerError> {
         let (a, b, y) = (inputs[0], inputs[1], outputs[0]);
         for (constant, other, constant_first) in [(b, a, false), (a, b, true)] {
-            if let (Some(value), None) = (one_value(constant), &other.data) {
-                if other.ty.len() == y.ty.len() {
-                    return self.lower_constant(value, constant_first, other, y);
-                }
+            if let (Some(value), None) = (one_value(constant), &other.data)
+                && other.ty.len() == y.ty.len()
+            {
+                return self.lower_constant(value, constant_first, other, y);
             }
         }
         let sides = Sides::new(inputs, y)?;
