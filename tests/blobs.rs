@@ -8,11 +8,11 @@ use tinsmith_runtime::kernels::{self, Layer};
 use tinsmith_runtime::{Blob, BlobError};
 
 /// A small seeded generator (splitmix64), so that a failure repeats.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
     /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
+    pub(crate) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,17 +21,17 @@ impl Random {
     }
 
     /// A number of `low..=high`.
-    pub fn range(&mut self, low: i64, high: i64) -> i64 {
+    pub(crate) fn range(&mut self, low: i64, high: i64) -> i64 {
         low + (self.bits() % (high - low + 1) as u64) as i64
     }
 
     /// An int8 value.
-    pub fn i8(&mut self) -> i8 {
+    pub(crate) fn i8(&mut self) -> i8 {
         self.bits() as i8
     }
 
     /// Bytes; some draws hold only extremes, which random bytes seldom are.
-    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
         let extremes = self.range(0, 3) == 0;
         let extreme = |bits: u64| if bits & 1 == 0 { 0x80 } else { 0x7f };
         (0..count)
@@ -46,14 +46,14 @@ impl Random {
     }
 
     /// One of the values.
-    pub fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
+    pub(crate) fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
         values[self.range(0, values.len() as i64 - 1) as usize]
     }
 }
 
 /// A blob's parts.
 #[derive(Clone, Default)]
-pub struct Parts {
+pub(crate) struct Parts {
     pub arena_bytes: u32,
     pub state: (u32, u32),
     pub layers: Vec<Layer>,
@@ -90,7 +90,7 @@ fn as_ports(ports: &[(String, Dims, u32)]) -> Vec<Port<'_>> {
 
 impl Parts {
     /// Puts a constants block behind the others, and tells its offset.
-    pub fn constants_block(&mut self, bytes: &[u8]) -> u32 {
+    pub(crate) fn constants_block(&mut self, bytes: &[u8]) -> u32 {
         self.constants
             .resize(self.constants.len().next_multiple_of(CONSTANT_ALIGN as usize), 0);
         let offset = self.constants.len() as u32;
@@ -99,7 +99,7 @@ impl Parts {
     }
 
     /// The blob, sealed.
-    pub fn blob(&self) -> Vec<u8> {
+    pub(crate) fn blob(&self) -> Vec<u8> {
         let (inputs, outputs) = (ports(&self.inputs, "in"), ports(&self.outputs, "out"));
         let mut metadata = Vec::new();
         let sections = Metadata {
@@ -151,25 +151,25 @@ impl Parts {
     }
 
     /// Checks the blob and runs it once over these inputs; gives the outputs.
-    pub fn run(&self, inputs: &[&[u8]]) -> Vec<Vec<u8>> {
+    pub(crate) fn run(&self, inputs: &[&[u8]]) -> Vec<Vec<u8>> {
         let blob = self.blob();
         let blob = Blob::check(&blob).expect("the blob is right");
         run(blob, inputs).expect("the model runs")
     }
 
     /// What the check says of it.
-    pub fn check(&self) -> Result<(), BlobError> {
+    pub(crate) fn check(&self) -> Result<(), BlobError> {
         Blob::check(&self.blob()).map(drop)
     }
 }
 
 /// Sets a header field.
-pub fn set(blob: &mut [u8], at: usize, value: u32) {
+pub(crate) fn set(blob: &mut [u8], at: usize, value: u32) {
     blob[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
 /// Writes total length, checksum and digest anew.
-pub fn seal(blob: &mut [u8]) {
+pub(crate) fn seal(blob: &mut [u8]) {
     let total = blob.len();
     set(blob, field::TOTAL_BYTES, total as u32);
     let crc = checksum(blob).unwrap();
@@ -179,7 +179,7 @@ pub fn seal(blob: &mut [u8]) {
 }
 
 /// Resets and runs a checked blob once, over an arena that ends with the model's last byte.
-pub fn run(blob: Blob<'_>, inputs: &[&[u8]]) -> Result<Vec<Vec<u8>>, RunError> {
+pub(crate) fn run(blob: Blob<'_>, inputs: &[&[u8]]) -> Result<Vec<Vec<u8>>, RunError> {
     let mut bytes = vec![0xa5; blob.arena_bytes() as usize + arena::slack_bytes()];
     let arena = arena::align(&mut bytes);
     let model = Model::new(blob, kernels::ALL)?;

@@ -29,7 +29,7 @@ const WINDOW: Window = Window {
 };
 
 /// A model with every kernel, over 4 × 4 × 8 tensors at 0, 128 and 256.
-pub fn every_kernel() -> Parts {
+pub(crate) fn every_kernel() -> Parts {
     let mut parts = Parts {
         arena_bytes: 512,
         state: (384, 16),

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 /// The folder of shared test material: `TINSMITH_SHARED`, or `../shared` beside the project's root.
-pub fn root() -> Option<PathBuf> {
+pub(crate) fn root() -> Option<PathBuf> {
     let path = std::env::var_os("TINSMITH_SHARED").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"),
         PathBuf::from,
@@ -13,7 +13,7 @@ pub fn root() -> Option<PathBuf> {
 }
 
 /// A file or folder of it; says so in one line and gives `None` where it is missing.
-pub fn path(relative: &str) -> Option<PathBuf> {
+pub(crate) fn path(relative: &str) -> Option<PathBuf> {
     let path = root()
         .map(|root| root.join(relative))
         .filter(|path| path.exists());

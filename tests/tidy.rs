@@ -85,7 +85,7 @@ fn modules_named(code: &str) -> BTreeSet<String> {
                     c if depth == 0 && at_start && (c.is_alphanumeric() || c == '_') => word.push(c),
                     _ => {}
                 }
-                if !word.is_empty() && !(c.is_alphanumeric() || c == '_') {
+                if !(word.is_empty() || c.is_alphanumeric() || c == '_') {
                     named.insert(std::mem::take(&mut word));
                     at_start = c == ',';
                 }

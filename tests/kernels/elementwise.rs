@@ -207,6 +207,6 @@ fn table_looks_every_value_up_also_in_place() {
             constants,
             count,
         }));
-        assert_eq!(parts.run(&[&ifm]), [wanted.clone()]);
+        assert_eq!(parts.run(&[&ifm]), std::slice::from_ref(&wanted));
     }
 }

@@ -160,7 +160,7 @@ fn delay_gives_out_what_came_in_one_run_before() {
         let model = Model::new(Blob::check(&blob).unwrap(), kernels::ALL).unwrap();
         let mut bytes = vec![0x55; 24 + arena::slack_bytes()];
         let arena = arena::align(&mut bytes);
-        let mut step = |arena: &mut [u8], value: u8| {
+        let step = |arena: &mut [u8], value: u8| {
             model.input_mut(arena, 0).fill(value);
             model.run(arena, &mut ()).unwrap();
             model.output(arena, 0).to_vec()

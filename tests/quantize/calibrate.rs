@@ -297,7 +297,7 @@ fn every_unfit_node_is_listed() {
     let mut b = Builder::new();
     let x = b.input("x", &[1, 4]);
     let weights = b.input("computed", &[2, 4]);
-    let y = b.node(
+    let _y = b.node(
         "layer",
         Op::Dense(Dense { clamp: Clamp::NONE }),
         &[x, weights],

@@ -230,7 +230,7 @@ fn parameters_change_where_the_model_changes_them() {
     // The first output is the input's own codes: it takes a copy to be two ports.
     assert_eq!(names(&graph), ["other", "same_out"]);
     let codes = Values::new([1, 4], Data::I8(vec![-128, -3, 0, 63]));
-    let outputs = meaning::outputs(&graph, &[codes.clone()]);
+    let outputs = meaning::outputs(&graph, std::slice::from_ref(&codes));
     assert_eq!(outputs[0], codes);
     assert_eq!(outputs[1].as_i8().unwrap(), [-128, -5, 1, 127]);
 }

@@ -33,7 +33,9 @@ pub(crate) fn run() -> miette::Result<bool> {
 /// Runs the demo's model on a board and in the simulator; gives the instructions of an inference.
 fn check(target: &Target) -> miette::Result<u64> {
     let folder = root().join("examples/digits");
-    let onnx = fs::read(folder.join("digits.onnx")).into_diagnostic().wrap_err("the demo's model")?;
+    let onnx = fs::read(folder.join("digits.onnx"))
+        .into_diagnostic()
+        .wrap_err("the demo's model")?;
     let options = tinsmith::Options::default();
     let float = tinsmith::load(&onnx, &options).into_diagnostic()?;
     let wanted: Vec<data::Input> = float
@@ -41,22 +43,32 @@ fn check(target: &Target) -> miette::Result<u64> {
         .iter()
         .map(|&input| {
             let tensor = &float.tensors[input];
-            data::Input { name: tensor.name.clone(), ty: tensor.ty.clone() }
+            data::Input {
+                name: tensor.name.clone(),
+                ty: tensor.ty.clone(),
+            }
         })
         .collect();
     let open = |file: &str| {
-        let source = Source { input: None, path: folder.join(file) };
+        let source = Source {
+            input: None,
+            path: folder.join(file),
+        };
         data::open(&wanted, &[source], IntegerScale::default()).into_diagnostic()
     };
     let calibration = open("calib_x.npy")?;
-    let artifact = tinsmith::compile(target, &onnx, &calibration, &options, &|_, _, _| {}).into_diagnostic()?;
+    let artifact =
+        tinsmith::compile(target, &onnx, &calibration, &options, &|_, _, _| {}).into_diagnostic()?;
 
     let blob = Blob::check(&artifact.blob).into_diagnostic()?;
     let samples = open("eval_x.npy")?;
     let mut inputs = Vec::new();
     for index in 0..INFERENCES.min(samples.len()) {
         let values = samples.get(index).into_diagnostic()?;
-        let stored = blob.inputs().zip(&values).map(|(port, values)| edge::store(&port, values));
+        let stored = blob
+            .inputs()
+            .zip(&values)
+            .map(|(port, values)| edge::store(&port, values));
         inputs.push(stored.collect::<Result<Vec<_>, _>>().into_diagnostic()?);
     }
     let run = board::run(target, &artifact.blob, &inputs).into_diagnostic()?;
