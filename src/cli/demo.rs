@@ -1,14 +1,14 @@
 //! `demo`: the bundled model through the whole way.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use serde_json::{Value, json};
 use tinsmith::data::npy::Array;
 use tinsmith::data::{self, Files, Input, IntegerScale};
 use tinsmith::evaluate::{self, Labels, MetricKind, Subject};
 use tinsmith::ir::Samples;
-use tinsmith::simulate::board;
 use tinsmith::simulate::{Simulator, edge};
+use tinsmith::simulate::{board, firmware};
 use tinsmith::target::Target;
 use tinsmith::{Artifact, Options};
 
@@ -171,15 +171,20 @@ fn on_board(target: &Target, artifact: &Artifact, samples: &Files) -> Result<OnB
             edge::store_all(simulator.blob(), &values).map_err(Failure::usage)
         })
         .collect::<Result<_, Failure>>()?;
+    let left_out = |reason: &dyn Display| OnBoard {
+        text: format!("not run: {reason}"),
+        json: Value::Null,
+        failure: None,
+    };
+    // Building firmware takes a minute and a toolchain: the demo only uses what is there.
+    if !firmware::is_built(target) {
+        return Ok(left_out(
+            &"its firmware is not built yet; `cargo xtask setup` builds it and gets QEMU",
+        ));
+    }
     let run = match board::run(target, &artifact.blob, &inputs) {
         Ok(run) => run,
-        Err(error) => {
-            return Ok(OnBoard {
-                text: format!("not run: {error}"),
-                json: Value::Null,
-                failure: None,
-            });
-        }
+        Err(error) => return Ok(left_out(&error)),
     };
     let difference = board::compare(&artifact.blob, &inputs, &run).map_err(error::of_simulate)?;
     Ok(match difference {

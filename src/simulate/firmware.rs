@@ -28,6 +28,12 @@ pub fn find_or_build(target: &Target) -> Result<PathBuf, BoardError> {
     if elf.is_file() { Ok(elf) } else { build(target) }
 }
 
+/// Whether the firmware of a target's board is there already, built from the same sources.
+pub fn is_built(target: &Target) -> bool {
+    let kept = emulator(target).and_then(|emulator| Kept::of(target, emulator));
+    kept.is_ok_and(|kept| kept.elf.is_file())
+}
+
 /// Builds the firmware of a target's board, whether or not one is there: a newer compiler makes a new one.
 ///
 /// # Errors
