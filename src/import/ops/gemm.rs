@@ -30,7 +30,7 @@ pub(super) fn gemm(call: &mut Call<'_>) -> Made {
     if c.is_none() && (scale_b || alpha == 1.0) {
         return Ok(vec![call.graph.emit(product, &[a, b], "")?]);
     }
-    let mut y = call.graph.emit_as(product, &[a, b], "", "product")?;
+    let mut y = call.graph.emit(product, &[a, b], "product")?;
     if alpha != 1.0 && !scale_b {
         y = scaled(call, y, alpha, "alpha")?;
     }
@@ -50,7 +50,7 @@ pub(super) fn gemm(call: &mut Call<'_>) -> Made {
             kind: BinaryKind::Add,
             clamp: Clamp::NONE,
         });
-        y = call.graph.emit_as(sum, &[y, c], "add", "")?;
+        y = call.graph.emit(sum, &[y, c], "")?;
     }
     Ok(vec![y])
 }
