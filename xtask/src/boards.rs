@@ -3,7 +3,8 @@
 use std::fs;
 
 use miette::{IntoDiagnostic, WrapErr};
-use tinsmith::data::{self, IntegerScale, Source};
+use tinsmith::Artifact;
+use tinsmith::data::{self, Files, IntegerScale, Source};
 use tinsmith::ir::Samples;
 use tinsmith::simulate::{board, edge};
 use tinsmith::target::Target;
@@ -30,8 +31,8 @@ pub(crate) fn run() -> miette::Result<bool> {
     Ok(all_equal)
 }
 
-/// Runs the demo's model on a board and in the simulator; gives the instructions of an inference.
-fn check(target: &Target) -> miette::Result<u64> {
+/// The demo's model compiled for a target, and its evaluation samples.
+pub(crate) fn demo(target: &Target) -> miette::Result<(Artifact, Files)> {
     let folder = root().join("examples/digits");
     let onnx = fs::read(folder.join("digits.onnx"))
         .into_diagnostic()
@@ -57,11 +58,14 @@ fn check(target: &Target) -> miette::Result<u64> {
         data::open(&wanted, &[source], IntegerScale::default()).into_diagnostic()
     };
     let calibration = open("calib_x.npy")?;
-    let artifact =
-        tinsmith::compile(target, &onnx, &calibration, &options, &|_, _, _| {}).into_diagnostic()?;
+    let artifact = tinsmith::build(target, float, &calibration, &options, &|_, _, _| {}).into_diagnostic()?;
+    Ok((artifact, open("eval_x.npy")?))
+}
 
+/// Runs the demo's model on a board and in the simulator; gives the instructions of an inference.
+fn check(target: &Target) -> miette::Result<u64> {
+    let (artifact, samples) = demo(target)?;
     let blob = Blob::check(&artifact.blob).into_diagnostic()?;
-    let samples = open("eval_x.npy")?;
     let mut inputs = Vec::new();
     for index in 0..INFERENCES.min(samples.len()) {
         let values = samples.get(index).into_diagnostic()?;

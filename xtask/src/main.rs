@@ -3,6 +3,7 @@
 mod bench;
 mod boards;
 mod cost;
+mod picture;
 mod setup;
 mod test;
 mod windows;
@@ -43,6 +44,8 @@ enum Verb {
         /// The target
         target: String,
     },
+    /// Draws the memory plan of the demo's model into examples/digits/memory-plan.svg
+    Picture,
     /// Cuts the windows of the streaming data sets into arrays that `tinsmith evaluate` takes
     Windows {
         /// Where to write them
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Boards => boards::run(),
         Verb::Bench { format, only } => bench::run(format, only.as_deref()),
         Verb::Cost { target } => cost::run(&target),
+        Verb::Picture => picture::run(),
         Verb::Windows { output } => windows::run(&output),
     };
     match done {

@@ -1,140 +1,22 @@
 //! `cargo xtask bench`: every figure through the command line that users have, so that each can be repeated by hand.
 
+mod figure;
+mod models;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use miette::{IntoDiagnostic, Result, WrapErr, bail, miette};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use tinsmith::data::npy::Array;
+use tinsmith::simulate::firmware;
+use tinsmith::target::Target;
 
 use crate::{Format, windows};
-
-/// One line of the table.
-struct Figure {
-    figure: &'static str,
-    model: &'static str,
-    target: String,
-    value: f64,
-    unit: &'static str,
-    limit: Option<Limit>,
-    command: String,
-}
-
-#[derive(Clone, Copy)]
-enum Limit {
-    AtMost(f64),
-    AtLeast(f64),
-    Within(f64, f64),
-}
-
-impl Limit {
-    fn holds(self, value: f64) -> bool {
-        match self {
-            Self::AtMost(limit) => value <= limit,
-            Self::AtLeast(limit) => value >= limit,
-            Self::Within(centre, distance) => (value - centre).abs() <= distance,
-        }
-    }
-}
-
-impl std::fmt::Display for Limit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::AtMost(limit) => write!(f, "≤ {limit}"),
-            Self::AtLeast(limit) => write!(f, "≥ {limit}"),
-            Self::Within(centre, distance) => write!(f, "{centre} ± {distance}"),
-        }
-    }
-}
-
-/// A model of the shared material with its data: paths within that material, or within the folder of cut windows.
-struct Model {
-    short: &'static str,
-    file: &'static str,
-    calibration: &'static str,
-    data: &'static str,
-    labels: Option<&'static str>,
-    scaling: &'static [&'static str],
-    metric: &'static str,
-    float: Option<f64>,
-    drop: f64,
-    /// TFLite Micro's arena on the M4.
-    arena: f64,
-}
-
-const MODELS: &[Model] = &[
-    Model {
-        short: "kws",
-        file: "kws_ds_cnn",
-        calibration: "data/kws_speech_commands/calib_x_int8.npy",
-        data: "data/kws_speech_commands/eval_x_int8.npy",
-        labels: Some("data/kws_speech_commands/eval_y.npy"),
-        scaling: &["--scale", "0.5847029089927673", "--offset", "83"],
-        metric: "top1",
-        float: Some(0.9114),
-        drop: 0.005,
-        arena: 22_820.0,
-    },
-    Model {
-        short: "ic",
-        file: "ic_resnet8",
-        calibration: "data/ic_cifar10/calib_x.npy",
-        data: "data/ic_cifar10/eval_x.npy",
-        labels: Some("data/ic_cifar10/eval_y.npy"),
-        scaling: &[],
-        metric: "top1",
-        float: Some(0.8804),
-        drop: 0.005,
-        arena: 54_996.0,
-    },
-    Model {
-        short: "vww",
-        file: "vww_mobilenet_v1_025_96",
-        calibration: "data/vww_person/calib_x.npy",
-        data: "data/vww_person/eval_x.npy",
-        labels: Some("data/vww_person/eval_y.npy"),
-        scaling: &["--scale", "0.00392156862745098"],
-        metric: "top1",
-        float: Some(0.8306),
-        drop: 0.005,
-        arena: 100_708.0,
-    },
-    Model {
-        short: "ad",
-        file: "ad_autoencoder",
-        calibration: "windows/ad_calib_x_i16.npy",
-        data: "windows/ad_eval_x_i16.npy",
-        labels: Some("windows/ad_eval_y.npy"),
-        scaling: &["--scale", "0.00390625"],
-        metric: "auc",
-        float: Some(0.9029),
-        drop: 0.005,
-        arena: 2_580.0,
-    },
-    Model {
-        short: "sww",
-        file: "sww_ds_cnn1d",
-        calibration: "data/sww_marvin/calib_x.npy",
-        data: "windows/sww_eval_x.npy",
-        labels: None,
-        scaling: &[],
-        metric: "agreement",
-        float: None,
-        drop: 0.01,
-        arena: 16_596.0,
-    },
-];
-
-const BOARDS: &[&str] = &[
-    "mps2-an385",
-    "mps2-an386",
-    "mps2-an500",
-    "mps2-an505",
-    "mps3-an547",
-    "riscv32-virt",
-];
+use figure::{Figure, Limit};
+use models::{BOARDS, MODELS, Model};
 
 /// The folders and the binary that the figures need.
 struct Bench {
@@ -171,6 +53,9 @@ pub(crate) fn run(format: Format, only: Option<&str>) -> Result<bool> {
         if wanted("memory") {
             bench.memory(model)?;
         }
+        if wanted("outputs") {
+            bench.outputs(model)?;
+        }
         if wanted("accuracy") {
             bench.accuracy(model)?;
         }
@@ -183,6 +68,9 @@ pub(crate) fn run(format: Format, only: Option<&str>) -> Result<bool> {
     }
     if wanted("reproducible") {
         bench.reproducible()?;
+    }
+    if wanted("code") {
+        bench.code()?;
     }
     if wanted("boards") {
         for model in MODELS {
@@ -327,6 +215,72 @@ impl Bench {
             "bytes",
             Some(Limit::AtMost(2048.0)),
             &command,
+        );
+        Ok(())
+    }
+
+    /// The reference executor against the stored outputs of ONNX Runtime.
+    fn outputs(&mut self, model: &'static Model) -> Result<()> {
+        let folder = self.shared.join("models/io").join(model.file);
+        let stored = |prefix: &str| -> Result<String> {
+            let files = std::fs::read_dir(&folder).into_diagnostic()?.flatten();
+            let mut files = files.map(|file| file.path());
+            let starts = |path: &PathBuf| {
+                path.file_name()
+                    .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+            };
+            let path = files
+                .find(starts)
+                .ok_or_else(|| miette!("{} has no {prefix}*", folder.display()))?;
+            Ok(path.display().to_string())
+        };
+        let mut arguments: Vec<String> = vec!["check".into(), self.onnx(model)];
+        arguments.extend([
+            "--input".into(),
+            stored("in0")?,
+            "--expect".into(),
+            stored("out0")?,
+        ]);
+        let (report, command) = self.tinsmith(&arguments, &[0, 3])?;
+        let errors = report["outputs"].as_array().into_iter().flatten();
+        let error = errors
+            .filter_map(|output| output["relative_error"].as_f64())
+            .fold(0.0, f64::max);
+        let limit = Some(Limit::AtMost(1e-4));
+        self.push(
+            "outputs: largest error of FP32",
+            model.short,
+            "host",
+            error,
+            "of the range",
+            limit,
+            &command,
+        );
+        Ok(())
+    }
+
+    /// Code and constants of the runtime with the kernels of the five models, linked for a Cortex-M3.
+    fn code(&mut self) -> Result<()> {
+        let name = "mps2-an385";
+        let target = Target::builtin(name).ok_or_else(|| miette!("no target {name}"))?;
+        let path = firmware::build_bare(&target, "bare-vision").into_diagnostic()?;
+        let bytes = std::fs::read(&path).into_diagnostic()?;
+        let elf = goblin::elf::Elf::parse(&bytes).into_diagnostic()?;
+        // The linker script puts `.rodata` into `.text`.
+        let sections = elf.section_headers.iter();
+        let size: u64 = sections
+            .filter(|section| matches!(elf.shdr_strtab.get_at(section.sh_name), Some(".text" | ".data")))
+            .map(|section| section.sh_size)
+            .sum();
+        let limit = Some(Limit::AtMost(24_576.0));
+        self.push(
+            "code: .text + .rodata",
+            "all five",
+            name,
+            size as f64,
+            "bytes",
+            limit,
+            "cargo xtask bench --only code",
         );
         Ok(())
     }
@@ -588,35 +542,6 @@ impl Bench {
                 println!("{}", line.text());
             }
         }
-    }
-}
-
-impl Figure {
-    fn ok(&self) -> bool {
-        self.limit.is_none_or(|limit| limit.holds(self.value))
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "figure": self.figure, "model": self.model, "target": self.target, "value": self.value, "unit": self.unit,
-            "limit": self.limit.map(|limit| limit.to_string()), "ok": self.ok(), "command": self.command,
-        })
-    }
-
-    fn text(&self) -> String {
-        let limit = self.limit.map_or_else(String::new, |limit| limit.to_string());
-        let verdict = if self.limit.is_none() {
-            ""
-        } else if self.ok() {
-            "ok"
-        } else {
-            "MISSED"
-        };
-        let value = (self.value * 10_000.0).round() / 10_000.0;
-        format!(
-            "| {} | {} | {} | {value} {} | {limit} | {verdict} |",
-            self.figure, self.model, self.target, self.unit
-        )
     }
 }
 
