@@ -13,7 +13,7 @@
 //! tinsmith-runtime on the device == tinsmith-runtime on the host (the simulator)
 //! ```
 //!
-//! [`ir`], [`op`] and [`target`] are the vocabularies that the stages share. [`reference`] runs float graphs on the
+//! [`ir`], [`op`] and [`target`] are the vocabularies that the stages share. [`mod@reference`] runs float graphs on the
 //! host, [`simulate`] runs blobs, [`evaluate`] holds one against the other on samples that [`data`] reads.
 //!
 //! Invariants, kept by `tests/tidy.rs`:

@@ -1,6 +1,6 @@
 //! The independent checker: proves a program right against its graph, with no code of the planner.
 //!
-//! It replays the program over symbolic memory: every byte of the arena holds a [`Value`], the name of what it should
+//! It replays the program over symbolic memory: every byte of the arena holds a `Value`, the name of what it should
 //! be worth by the graph's meaning. What is proven, for every program that passes:
 //!
 //! 1. Every byte that a step reads is worth what its node's operator says, and every byte of an output at the end.
