@@ -39,7 +39,11 @@ pub(super) fn costs(blob: &Blob<'_>, target: Option<&Target>) -> Vec<Cost> {
 
 fn macs(layer: &Layer) -> u64 {
     match layer {
-        Layer::Conv2d(_) | Layer::DepthwiseConv2d(_) | Layer::Dense(_) => layer.work().unwrap_or(u64::MAX),
+        Layer::Conv2d(_)
+        | Layer::DepthwiseConv2d(_)
+        | Layer::Dense(_)
+        | Layer::Conv2dF32(_)
+        | Layer::DenseF32(_) => layer.work().unwrap_or(u64::MAX),
         Layer::Add(_)
         | Layer::Mul(_)
         | Layer::Table(_)
@@ -48,7 +52,15 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::Softmax(_)
         | Layer::StridedCopy(_)
         | Layer::Fill(_)
-        | Layer::Delay(_) => 0,
+        | Layer::Delay(_)
+        | Layer::Quantize(_)
+        | Layer::Dequantize(_)
+        | Layer::BinaryF32(_)
+        | Layer::UnaryF32(_)
+        | Layer::MaxPoolF32(_)
+        | Layer::AveragePoolF32(_)
+        | Layer::SoftmaxF32(_)
+        | Layer::FillF32(_) => 0,
     }
 }
 

@@ -150,20 +150,30 @@ pub struct StoredBytes {
 impl Program {
     /// What the products' constants take. Blocks that several steps share count once.
     pub fn stored_bytes(&self) -> StoredBytes {
-        /// An i32 bias, an i32 multiplier and a u8 shift.
-        const PER_CHANNEL: usize = 9;
+        /// Bytes of a weight, and of the bias, multiplier and shift of a channel.
+        const INT8: (usize, usize) = (1, 9);
+        /// The same of reals, which have a bias alone.
+        const REAL: (usize, usize) = (4, 4);
         let taps = |window: &Window| usize::from(window.kernel_h) * usize::from(window.kernel_w);
         let mut seen = BTreeSet::new();
         let mut stored = StoredBytes::default();
         for step in &self.steps {
-            let (block, inputs, outputs) = match &step.layer {
+            let (block, inputs, outputs, width) = match &step.layer {
                 Layer::Conv2d(r) => (
                     r.constants,
                     taps(&r.window) * usize::from(r.in_c / r.groups),
                     r.out_c.into(),
+                    INT8,
                 ),
-                Layer::DepthwiseConv2d(r) => (r.0.constants, taps(&r.0.window), r.0.out_c.into()),
-                Layer::Dense(r) => (r.constants, r.in_features as usize, r.out_features as usize),
+                Layer::DepthwiseConv2d(r) => (r.0.constants, taps(&r.0.window), r.0.out_c.into(), INT8),
+                Layer::Dense(r) => (r.constants, r.in_features as usize, r.out_features as usize, INT8),
+                Layer::Conv2dF32(r) => (
+                    r.constants,
+                    taps(&r.window) * usize::from(r.in_c) / r.groups as usize,
+                    r.out_c.into(),
+                    REAL,
+                ),
+                Layer::DenseF32(r) => (r.constants, r.in_features as usize, r.out_features as usize, REAL),
                 Layer::Add(_)
                 | Layer::Mul(_)
                 | Layer::Table(_)
@@ -172,11 +182,19 @@ impl Program {
                 | Layer::Softmax(_)
                 | Layer::StridedCopy(_)
                 | Layer::Fill(_)
-                | Layer::Delay(_) => continue,
+                | Layer::Delay(_)
+                | Layer::Quantize(_)
+                | Layer::Dequantize(_)
+                | Layer::BinaryF32(_)
+                | Layer::UnaryF32(_)
+                | Layer::MaxPoolF32(_)
+                | Layer::AveragePoolF32(_)
+                | Layer::SoftmaxF32(_)
+                | Layer::FillF32(_) => continue,
             };
             if seen.insert(block) {
-                stored.weights += inputs * outputs;
-                stored.channels += PER_CHANNEL * outputs;
+                stored.weights += width.0 * inputs * outputs;
+                stored.channels += width.1 * outputs;
             }
         }
         stored

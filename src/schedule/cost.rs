@@ -6,6 +6,12 @@ use tinsmith_runtime::kernels::Layer;
 
 use crate::target::Cost;
 
+/// An operation on reals in software, roughly, in 1/256 instructions.
+const FLOAT_Q8: u32 = 60 << 8;
+
+/// A function of reals such as exp in software, roughly, in 1/256 instructions.
+const FUNCTION_Q8: u32 = 600 << 8;
+
 /// Instructions that one run of `layer` is predicted to take.
 pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
     let work = layer.work().unwrap_or(u64::MAX);
@@ -44,6 +50,14 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
         }
         Layer::Delay(_) => [(work, cost.copy_q8), none, none],
         Layer::Fill(_) => [(work, cost.fill_q8), none, none],
+        Layer::Conv2dF32(_) | Layer::DenseF32(_) => [(work, 2 * FLOAT_Q8), (output, FLOAT_Q8), none],
+        Layer::SoftmaxF32(_) | Layer::UnaryF32(_) => [(work, FUNCTION_Q8), none, none],
+        Layer::Quantize(_)
+        | Layer::Dequantize(_)
+        | Layer::BinaryF32(_)
+        | Layer::MaxPoolF32(_)
+        | Layer::AveragePoolF32(_) => [(work, FLOAT_Q8), none, none],
+        Layer::FillF32(_) => [(work, 4 * cost.fill_q8), none, none],
     };
     let term = |(count, q8): (u64, u32)| count.saturating_mul(q8.into());
     let q8 = terms

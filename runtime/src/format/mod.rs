@@ -4,10 +4,15 @@
 //! Everything is little-endian. Offsets in the header count from the blob's first byte; offsets in records count
 //! from the arena's first byte, or from the constants section's where the field's comment or [`IN_CONSTANTS`] says so.
 
+mod float;
 mod integrity;
 pub mod metadata;
 mod record;
 
+pub use float::{
+    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MaxPoolF32, Quantize, SoftmaxF32,
+    UnaryF32,
+};
 #[cfg(feature = "verify")]
 pub use integrity::digest;
 pub use integrity::{checksum, crc32};

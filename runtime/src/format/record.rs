@@ -33,7 +33,7 @@ macro_rules! number_fields {
     )*};
 }
 
-number_fields! { u8, i8, u16, u32, i32 }
+number_fields! { u8, i8, u16, u32, i32, f32 }
 
 impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
     #[inline(always)]
@@ -68,6 +68,7 @@ macro_rules! fields {
         }
     };
 }
+pub(super) use fields;
 
 /// Defines a record: its struct, opcode, size and both directions of its encoding.
 macro_rules! record {
@@ -96,6 +97,7 @@ macro_rules! record {
         }
     };
 }
+pub(super) use record;
 
 fields! {
     /// The sliding window that convolutions and pools share, over channels-last rows. Output `[y][x]` sees the taps

@@ -112,7 +112,7 @@ pub(super) fn run(
 }
 
 /// The element at an index.
-fn offset(at: &[usize; 4], strides: &[u32; 4]) -> usize {
+pub(super) fn offset(at: &[usize; 4], strides: &[u32; 4]) -> usize {
     at.iter()
         .zip(strides)
         .fold(0, |offset: usize, (&index, &stride)| {

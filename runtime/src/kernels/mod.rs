@@ -10,6 +10,7 @@ mod elementwise;
 mod exponential;
 pub mod fill;
 mod filters;
+pub mod float;
 pub mod max_pool;
 pub mod mul;
 pub mod softmax;
@@ -21,6 +22,10 @@ use crate::arena::Memory;
 use crate::format::{
     Add, AveragePool, CONSTANT_ALIGN, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, IN_CONSTANTS, MaxPool,
     Mul, Softmax, StridedCopy, Table,
+};
+use crate::format::{
+    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MaxPoolF32, Quantize, SoftmaxF32,
+    UnaryF32,
 };
 use crate::lanes::Portable;
 
@@ -36,6 +41,32 @@ pub struct Kernel {
 
 /// Every kernel, with portable lanes. A firmware may name fewer; what it does not name is not linked.
 pub static ALL: &[Kernel] = &[
+    conv2d::kernel::<Portable>(),
+    depthwise::kernel::<Portable>(),
+    dense::kernel::<Portable>(),
+    add::kernel(),
+    mul::kernel(),
+    table::kernel(),
+    max_pool::kernel(),
+    average_pool::kernel(),
+    softmax::kernel(),
+    strided_copy::kernel(),
+    fill::kernel(),
+    delay::kernel(),
+    float::cast::quantize(),
+    float::cast::dequantize(),
+    float::conv2d::kernel(),
+    float::dense::kernel(),
+    float::binary::kernel(),
+    float::unary::kernel(),
+    float::max_pool::kernel(),
+    float::average_pool::kernel(),
+    float::softmax::kernel(),
+    float::fill::kernel(),
+];
+
+/// The kernels that compute in integers alone.
+pub static INT8: &[Kernel] = &[
     conv2d::kernel::<Portable>(),
     depthwise::kernel::<Portable>(),
     dense::kernel::<Portable>(),
@@ -132,7 +163,10 @@ macro_rules! layers {
     };
 }
 
-layers! { Conv2d, DepthwiseConv2d, Dense, Add, Mul, Table, MaxPool, AveragePool, Softmax, StridedCopy, Fill, Delay }
+layers! {
+    Conv2d, DepthwiseConv2d, Dense, Add, Mul, Table, MaxPool, AveragePool, Softmax, StridedCopy, Fill, Delay, Quantize,
+    Dequantize, Conv2dF32, DenseF32, BinaryF32, UnaryF32, MaxPoolF32, AveragePoolF32, SoftmaxF32, FillF32
+}
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.
 const PER_CHANNEL_BYTES: u32 = 9;

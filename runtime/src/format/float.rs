@@ -1,0 +1,191 @@
+//! Records of steps over reals, 4 bytes each, little-endian; their opcodes start at 32.
+
+use super::record::{Field, Window, fields, record};
+
+record! {
+    /// `ofm[i] = saturate(round_half_even(ifm[i] / scale) + zero_point)`: reals to int8.
+    Quantize = 32 {
+        /// Source of the reals (arena, or [`super::IN_CONSTANTS`]).
+        ifm: u32,
+        /// Arena offset of the output.
+        ofm: u32,
+        /// Elements.
+        count: u32,
+        /// Real units of one step; positive and finite.
+        scale: f32,
+        /// The step that means zero.
+        zero_point: i8,
+    }
+}
+
+record! {
+    /// `ofm[i] = (ifm[i] − zero_point) · scale`: int8 to reals.
+    Dequantize = 33 {
+        /// Source of the codes (arena, or [`super::IN_CONSTANTS`]).
+        ifm: u32,
+        /// Arena offset of the output.
+        ofm: u32,
+        /// Elements.
+        count: u32,
+        /// Real units of one step; positive and finite.
+        scale: f32,
+        /// The step that means zero.
+        zero_point: i8,
+    }
+}
+
+record! {
+    /// A convolution of reals over channels-last rows: `ofm[y][x][o] = clamp(Σ ifm[…]·weights[o][ky][kx][i] + bias[o])`.
+    ///
+    /// Constants block: `bias: f32[out_c]`, padding to [`super::CONSTANT_ALIGN`], then `weights: f32`, row-major.
+    Conv2dF32 = 34 {
+        /// Arena offset of the input, `[in_h][in_w][in_c]`.
+        ifm: u32,
+        /// Arena offset of the output, `[out_h][out_w][out_c]`.
+        ofm: u32,
+        /// Offset of the constants block.
+        constants: u32,
+        /// Rows, columns, strides, padding.
+        window: Window,
+        /// Input channels.
+        in_c: u16,
+        /// Output channels.
+        out_c: u16,
+        /// Channel groups; `in_c` and `out_c` are multiples of it.
+        groups: u32,
+        /// Fused clamp, lower end.
+        min: f32,
+        /// Fused clamp, upper end.
+        max: f32,
+    }
+}
+
+record! {
+    /// A product of reals with constant weights: `ofm[r][o] = clamp(Σ ifm[r][i]·weights[o][i] + bias[o])`.
+    ///
+    /// Constants block as [`Conv2dF32`]'s.
+    DenseF32 = 35 {
+        /// Arena offset of the input, `[rows][in_features]`.
+        ifm: u32,
+        /// Arena offset of the output, `[rows][out_features]`.
+        ofm: u32,
+        /// Offset of the constants block.
+        constants: u32,
+        /// Rows.
+        rows: u32,
+        /// Inputs of one row.
+        in_features: u32,
+        /// Outputs of one row.
+        out_features: u32,
+        /// Fused clamp, lower end.
+        min: f32,
+        /// Fused clamp, upper end.
+        max: f32,
+    }
+}
+
+record! {
+    /// `ofm[i] = clamp(a[i] ∘ b[i])` over reals, with broadcasting.
+    BinaryF32 = 36 {
+        /// Source of the first operand (arena, or [`super::IN_CONSTANTS`]).
+        a: u32,
+        /// Source of the second operand (arena, or [`super::IN_CONSTANTS`]).
+        b: u32,
+        /// Arena offset of the output, `dims` in row-major order.
+        ofm: u32,
+        /// Output shape, outermost first.
+        dims: [u32; 4],
+        /// Elements from one index of the first operand to the next, per dimension; 0 broadcasts.
+        a_strides: [u32; 4],
+        /// The same of the second operand.
+        b_strides: [u32; 4],
+        /// Fused clamp, lower end.
+        min: f32,
+        /// Fused clamp, upper end.
+        max: f32,
+        /// 0: sum; 1: difference; 2: product; 3: quotient.
+        kind: u8,
+    }
+}
+
+record! {
+    /// `ofm[i] = f(ifm[i])` over reals.
+    UnaryF32 = 37 {
+        /// Arena offset of the input.
+        ifm: u32,
+        /// Arena offset of the output; may equal `ifm`.
+        ofm: u32,
+        /// Elements.
+        count: u32,
+        /// Lower end of a clamp.
+        min: f32,
+        /// Upper end of a clamp.
+        max: f32,
+        /// 0: clamp; 1: sigmoid; 2: tanh.
+        kind: u8,
+    }
+}
+
+record! {
+    /// The largest real of each window, channels-last; padding does not take part.
+    MaxPoolF32 = 38 {
+        /// Arena offset of the input, `[in_h][in_w][channels]`.
+        ifm: u32,
+        /// Arena offset of the output, `[out_h][out_w][channels]`.
+        ofm: u32,
+        /// Rows, columns, strides, padding.
+        window: Window,
+        /// Channels, at most 65535.
+        channels: u32,
+        /// Fused clamp, lower end.
+        min: f32,
+        /// Fused clamp, upper end.
+        max: f32,
+    }
+}
+
+record! {
+    /// The mean of the reals of each window, channels-last: summed and divided in f64, rounded once.
+    AveragePoolF32 = 39 {
+        /// Arena offset of the input, `[in_h][in_w][channels]`.
+        ifm: u32,
+        /// Arena offset of the output, `[out_h][out_w][channels]`.
+        ofm: u32,
+        /// Rows, columns, strides, padding.
+        window: Window,
+        /// Channels, at most 65535.
+        channels: u32,
+        /// Fused clamp, lower end.
+        min: f32,
+        /// Fused clamp, upper end.
+        max: f32,
+        /// 1: padding counts, as zeros, in the window's size; 0: it does not.
+        count_include_pad: u8,
+    }
+}
+
+record! {
+    /// `ofm[r][i] = exp(ifm[r][i] − max_j ifm[r][j]) / Σ_j …` along rows of reals.
+    SoftmaxF32 = 40 {
+        /// Arena offset of the input, `[rows][depth]`.
+        ifm: u32,
+        /// Arena offset of the output; may equal `ifm`.
+        ofm: u32,
+        /// Rows.
+        rows: u32,
+        /// Elements of a row.
+        depth: u32,
+    }
+}
+
+record! {
+    /// Fills a region with one real.
+    FillF32 = 41 {
+        /// Arena offset.
+        ofm: u32,
+        /// Elements.
+        count: u32,
+        /// The real.
+        value: f32,
+    }
+}
