@@ -251,15 +251,21 @@ impl CompileArgs {
 
     /// The model's options with these.
     pub(super) fn options(&self, model: &ModelArgs) -> Result<Options, Failure> {
-        if self.precision != Precision::Int8 {
+        let precision = match self.precision {
+            Precision::Int8 => Some(quantize::Precision::Int8),
+            Precision::F32 => Some(quantize::Precision::F32),
+            Precision::Int16x8 | Precision::Auto => None,
+        };
+        let Some(precision) = precision else {
             let name = self.precision.to_possible_value();
             let name = name.map_or_else(String::new, |value| value.get_name().to_owned());
             return Err(Failure::usage(format!("precision `{name}` is not implemented"))
-                .with_help("int8 is what there is so far"));
-        }
+                .with_help("int8 and f32 are what there is so far"));
+        };
         let mut options = model.options();
         options.quantize = quantize::Options {
             calibrator: self.calibrator.0,
+            precision,
         };
         options.schedule = schedule::Options {
             io_layout: match self.io_layout {

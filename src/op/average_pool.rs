@@ -6,6 +6,7 @@ use super::element::Real;
 use super::lower::{KernelCall, Operand, Proof};
 use super::movement;
 use super::quant::{QuantParams, QuantTensor, Range};
+use super::real;
 use super::rescale::{self, Codes, Factor, Reach};
 use super::tensor::{DType, Data, TensorType, Values};
 use super::window::{extents_fit, is_one_image};
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::target::Target;
 use std::collections::BTreeSet;
+use tinsmith_runtime::format::AveragePoolF32;
 use tinsmith_runtime::kernels::Layer;
 use tinsmith_runtime::{FixedScale, Rounding};
 
@@ -130,8 +132,6 @@ impl Mean {
         x: &QuantTensor,
         y: &QuantTensor,
     ) -> Result<Lowered, LowerError> {
-        let from = rescale::activation(Some(x), "input")?;
-        let to = rescale::activation(Some(y), "output")?;
         if counts.contains(&0) {
             return Err(
                 OpError::new("a window lies wholly in the padding, so that its mean is 0 / 0")
@@ -139,6 +139,11 @@ impl Mean {
                     .into(),
             );
         }
+        if real::computes(&[x], &[y])? {
+            return Ok(self.lower_real());
+        }
+        let from = rescale::activation(Some(x), "input")?;
+        let to = rescale::activation(Some(y), "output")?;
         let codes = Codes::new(to, self.clamp);
         let divide = from.scale == to.scale;
         let mut proof = Proof::default();
@@ -165,6 +170,18 @@ impl Mean {
         };
         let call = KernelCall::new(Layer::AveragePool(record), vec![source], constants);
         Ok(Lowered::one(call, proof))
+    }
+
+    fn lower_real(&self) -> Lowered {
+        let (min, max) = real::ends(self.clamp);
+        real::pool(Layer::AveragePoolF32(AveragePoolF32 {
+            window: self.window,
+            channels: self.channels.into(),
+            min,
+            max,
+            count_include_pad: self.count_include_pad.into(),
+            ..AveragePoolF32::default()
+        }))
     }
 
     /// The left shift of the sums, and the rescales by window size: `multiplier: i32[n]`, then `shift: u8[n]`.

@@ -6,7 +6,7 @@ use super::element::Element;
 use super::pairwise::{Sides, one_value};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values, broadcast_indices, broadcast_shape};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, real};
 use crate::target::Target;
 
 /// Which of the four.
@@ -74,6 +74,9 @@ impl Operator for Binary {
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
+        if real::computes(inputs, outputs)? {
+            return real::binary(self.kind, self.clamp, inputs, outputs[0]);
+        }
         let (a, b, y) = (inputs[0], inputs[1], outputs[0]);
         for (constant, other, constant_first) in [(b, a, false), (a, b, true)] {
             if let (Some(value), None) = (one_value(constant), &other.data)

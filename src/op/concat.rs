@@ -77,6 +77,7 @@ impl Operator for Concat {
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
         let y = outputs[0];
+        let width = y.ty.dtype.bytes();
         let strides = row_major_strides(&y.ty.shape);
         let mut calls = Vec::with_capacity(inputs.len());
         let mut offsets = Vec::with_capacity(inputs.len());
@@ -90,8 +91,8 @@ impl Operator for Concat {
             };
             let table = movement::table_between(x, y)?;
             joins &= table.is_none() && x.data.is_none();
-            offsets.push(moved.to_offset);
-            calls.push(moved.call(Operand::of_input(index, x), table)?);
+            offsets.push(moved.to_offset * width);
+            calls.push(moved.call(Operand::of_input(index, x), table, width)?);
             first += x.ty.shape[self.axis];
         }
         Ok(Lowered {

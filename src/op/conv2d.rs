@@ -10,7 +10,7 @@ use super::window::{extents_fit, is_one_image};
 use super::{
     Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, convolve, expect, gemm,
 };
-use super::{movement, rescale};
+use super::{movement, real, rescale};
 use crate::target::Target;
 use tinsmith_runtime::format::DepthwiseConv2d;
 use tinsmith_runtime::kernels::Layer;
@@ -101,6 +101,9 @@ impl Operator for Conv2d {
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
+        if real::computes(inputs, outputs)? {
+            return real::convolution(&self.window, self.groups, self.clamp, inputs, outputs[0]);
+        }
         let layer = rescale::weighted(inputs, outputs[0], self.clamp)?;
         let (x, y) = (&inputs[0].ty.shape, &outputs[0].ty.shape);
         let record = tinsmith_runtime::format::Conv2d {

@@ -7,7 +7,7 @@ use super::lower::{KernelCall, Operand};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, gemm};
-use super::{movement, rescale};
+use super::{movement, real, rescale};
 use crate::target::Target;
 use tinsmith_runtime::kernels::Layer;
 use tinsmith_runtime::lanes::Packing;
@@ -67,6 +67,9 @@ impl Operator for Dense {
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
+        if real::computes(inputs, outputs)? {
+            return real::dense(self.clamp, inputs, outputs[0]);
+        }
         let layer = rescale::weighted(inputs, outputs[0], self.clamp)?;
         let (in_features, out_features) = (layer.rows[0].len(), layer.rows.len());
         let record = tinsmith_runtime::format::Dense {

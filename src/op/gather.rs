@@ -103,6 +103,7 @@ impl Operator for Gather {
             .into());
         }
         let table = movement::table_between(x, y)?;
+        let width = y.ty.dtype.bytes();
         let outer: usize = x.ty.shape[..axis].iter().product();
         let inner: usize = x.ty.shape[axis + 1..].iter().product();
         let mut calls = Vec::with_capacity(runs.len());
@@ -118,14 +119,14 @@ impl Operator for Gather {
             };
             if runs.len() == 1 && table.is_none() && moved.is_one_run() {
                 view = Some(View::OfInput {
-                    byte_offset: moved.from_offset,
+                    byte_offset: moved.from_offset * width,
                 });
             }
             let source = Operand::Input {
                 index: 0,
                 byte_offset: 0,
             };
-            calls.push(moved.call(source, table.clone())?);
+            calls.push(moved.call(source, table.clone(), width)?);
             first += run.len;
         }
         Ok(Lowered {

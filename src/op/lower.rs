@@ -44,8 +44,8 @@ pub struct KernelCall {
 impl Operand {
     /// All of a node's input of this index, from the constants section where it is a constant.
     pub(super) fn of_input(index: usize, tensor: &QuantTensor) -> Self {
-        match tensor.data.as_deref().and_then(|values| values.as_i8()) {
-            Some(codes) => Self::Constant(codes.iter().map(|&code| code as u8).collect()),
+        match &tensor.data {
+            Some(values) => Self::Constant(values.data.to_le_bytes()),
             None => Self::Input {
                 index,
                 byte_offset: 0,
@@ -151,11 +151,16 @@ impl From<OpError> for LowerError {
 
 /// Reports every constraint of `op` that its inputs do not meet.
 pub(super) fn meet_constraints<O: Operator>(op: &O, inputs: &[&QuantTensor]) -> Result<(), LowerError> {
+    let kind = if inputs.first().is_some_and(|input| input.is_real()) {
+        "f32"
+    } else {
+        "int8"
+    };
     let types: Vec<&TensorType> = inputs.iter().map(|tensor| &tensor.ty).collect();
     let unmet: Vec<OpError> = O::CONSTRAINTS
         .iter()
         .filter(|constraint| !(constraint.holds)(op, &types))
-        .map(|constraint| OpError::new(format!("int8 needs that {}", constraint.text)))
+        .map(|constraint| OpError::new(format!("{kind} needs that {}", constraint.text)))
         .collect();
     if unmet.is_empty() {
         Ok(())

@@ -6,6 +6,7 @@ use super::element::Element;
 use super::lower::{KernelCall, Operand};
 use super::movement;
 use super::quant::{QuantTensor, Range};
+use super::real;
 use super::rescale::{self, Codes};
 use super::tensor::{Data, TensorType, Values};
 use super::window::{extents_fit, is_one_image};
@@ -14,6 +15,7 @@ use super::{
     window::{pooled, unravel},
 };
 use crate::target::Target;
+use tinsmith_runtime::format::MaxPoolF32;
 use tinsmith_runtime::kernels::Layer;
 
 /// The largest of each window; padding does not take part.
@@ -79,6 +81,9 @@ impl Operator for MaxPool {
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
+        if real::computes(inputs, outputs)? {
+            return self.lower_real(inputs[0], outputs[0]);
+        }
         let (x, y) = (&inputs[0].ty.shape, &outputs[0].ty.shape);
         let from = rescale::activation(Some(inputs[0]), "input")?;
         let to = rescale::activation(Some(outputs[0]), "output")?;
@@ -113,6 +118,18 @@ impl Operator for MaxPool {
 }
 
 impl MaxPool {
+    fn lower_real(&self, x: &QuantTensor, y: &QuantTensor) -> Result<Lowered, LowerError> {
+        let (x, y) = (&x.ty.shape, &y.ty.shape);
+        let (min, max) = real::ends(self.clamp);
+        Ok(real::pool(Layer::MaxPoolF32(MaxPoolF32 {
+            window: self.window.record([x[1], x[2]], [y[1], y[2]])?,
+            channels: movement::fitting(x[3])?,
+            min,
+            max,
+            ..MaxPoolF32::default()
+        })))
+    }
+
     /// The largest of each window: NaN where there is one, the type's least value where all lies in the padding.
     fn largest<T: Element>(&self, x: &[T], shape: &[usize], out_shape: &[usize]) -> Vec<T> {
         let (window, h, w, channels) = (&self.window, shape[1], shape[2], shape[3]);

@@ -27,6 +27,7 @@ mod pad;
 mod pairwise;
 pub mod quant;
 mod quantize_linear;
+mod real;
 mod reduce_mean;
 pub mod rescale;
 mod reshape;

@@ -5,9 +5,9 @@ use tinsmith_runtime::kernels::Layer;
 
 use super::lower::{KernelCall, LowerError, Lowered, Operand, View};
 use super::quant::QuantTensor;
-use super::rescale;
 use super::tensor::row_major_strides;
 use super::{Clamp, OpError};
+use super::{real, rescale};
 
 /// Dimensions of the runtime's strided copy.
 const MAX_DIMS: usize = 5;
@@ -85,7 +85,12 @@ impl Move {
     ///
     /// # Errors
     /// Where more dimensions are left than the runtime's copy has, or an extent does not fit its record.
-    pub(super) fn call(&self, source: Operand, table: Option<Vec<u8>>) -> Result<KernelCall, OpError> {
+    pub(super) fn call(
+        &self,
+        source: Operand,
+        table: Option<Vec<u8>>,
+        width: usize,
+    ) -> Result<KernelCall, OpError> {
         let collapsed = self.collapsed();
         let missing = MAX_DIMS.checked_sub(collapsed.dims.len()).ok_or_else(|| {
             OpError::new(format!(
@@ -96,7 +101,7 @@ impl Move {
         })?;
         let mut record = StridedCopy {
             dims: [1; MAX_DIMS],
-            element_bytes: 1,
+            element_bytes: fitting(width)?,
             use_table: table.is_some().into(),
             ..StridedCopy::default()
         };
@@ -109,12 +114,12 @@ impl Move {
         let source = match source {
             Operand::Input { index, byte_offset } => Operand::Input {
                 index,
-                byte_offset: byte_offset + self.from_offset,
+                byte_offset: byte_offset + self.from_offset * width,
             },
             Operand::Output | Operand::Constant(_) => source,
         };
         Ok(KernelCall {
-            ofm_byte_offset: self.to_offset,
+            ofm_byte_offset: self.to_offset * width,
             ..KernelCall::new(
                 Layer::StridedCopy(record),
                 vec![source],
@@ -131,6 +136,9 @@ pub(super) fn fitting<N: Copy + std::fmt::Display, T: TryFrom<N>>(number: N) -> 
 
 /// The table between two tensors' parameters; `None` where they are the same.
 pub(super) fn table_between(x: &QuantTensor, y: &QuantTensor) -> Result<Option<Vec<u8>>, OpError> {
+    if x.is_real() && y.is_real() {
+        return Ok(None);
+    }
     let (from, to) = (
         rescale::activation(Some(x), "input")?,
         rescale::activation(Some(y), "output")?,
@@ -157,18 +165,25 @@ pub(super) fn lower_move(
     outputs: &[&QuantTensor],
 ) -> Result<Lowered, LowerError> {
     let (x, y) = (inputs[0], outputs[0]);
+    if moved.is_one_run()
+        && moved.from_offset == 0
+        && let Some(cast) = real::cast(x, y)?
+    {
+        return Ok(cast);
+    }
     let table = table_between(x, y)?;
+    let width = y.ty.dtype.bytes();
     let source = Operand::Input {
         index: 0,
         byte_offset: 0,
     };
     let one_run = moved.is_one_run();
     let view = (one_run && table.is_none()).then_some(View::OfInput {
-        byte_offset: moved.from_offset,
+        byte_offset: moved.from_offset * width,
     });
     let call = match table {
         Some(table) if one_run && moved.from_offset == 0 => table_call(source, table, y.ty.len())?,
-        table => moved.call(source, table)?,
+        table => moved.call(source, table, width)?,
     };
     Ok(Lowered {
         calls: vec![call],

@@ -10,7 +10,7 @@ use super::rescale::{self, Codes};
 use super::tensor::{Data, TensorType, Values, picked_indices, row_major_strides, strided_indices};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, cast, expect};
 use crate::target::Target;
-use tinsmith_runtime::format::Fill;
+use tinsmith_runtime::format::{Fill, FillF32};
 use tinsmith_runtime::kernels::Layer;
 
 /// What stands outside.
@@ -112,24 +112,14 @@ impl Operator for Pad {
         let table = movement::table_between(x, y)?;
         let mut calls = Vec::new();
         if let PadMode::Constant(value) = self.mode {
-            let params = rescale::activation(Some(y), "output")?;
-            let steps = Clamp {
-                min: Some(value),
-                max: None,
-            };
-            let record = Fill {
-                count: movement::fitting(y.ty.len())?,
-                value: Codes::new(params, steps).min,
-                ..Fill::default()
-            };
-            calls.push(KernelCall::new(Layer::Fill(record), Vec::new(), Vec::new()));
+            calls.push(KernelCall::new(fill(value, y)?, Vec::new(), Vec::new()));
         }
         for part in self.parts(&x.ty.shape, &y.ty.shape) {
             let source = Operand::Input {
                 index: 0,
                 byte_offset: 0,
             };
-            calls.push(part.call(source, table.clone())?);
+            calls.push(part.call(source, table.clone(), y.ty.dtype.bytes())?);
         }
         Ok(Lowered {
             calls,
@@ -140,6 +130,28 @@ impl Operator for Pad {
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
         0
     }
+}
+
+/// What fills `y` with `value`.
+fn fill(value: f32, y: &QuantTensor) -> Result<Layer, OpError> {
+    let count = movement::fitting(y.ty.len())?;
+    if y.is_real() {
+        return Ok(Layer::FillF32(FillF32 {
+            count,
+            value,
+            ..FillF32::default()
+        }));
+    }
+    let params = rescale::activation(Some(y), "output")?;
+    let steps = Clamp {
+        min: Some(value),
+        max: None,
+    };
+    Ok(Layer::Fill(Fill {
+        count,
+        value: Codes::new(params, steps).min,
+        ..Fill::default()
+    }))
 }
 
 impl Pad {

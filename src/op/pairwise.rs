@@ -28,9 +28,69 @@ pub(super) fn one_value(tensor: &QuantTensor) -> Option<Dyadic> {
     }
 }
 
-/// The two operands over the dimensions of the output that do not run on.
-pub(super) struct Sides<'a> {
+/// Where the elements of two operands lie, over the dimensions of the output that do not run on.
+pub(super) struct Geometry {
     dims: Vec<usize>,
+    strides: [Vec<usize>; 2],
+}
+
+impl Geometry {
+    /// Two shapes broadcast to that of the output: without extents of one, with neighbours joined that run on in both
+    /// operands.
+    pub(super) fn new(shapes: [&[usize]; 2], to: &[usize]) -> Result<Self, OpError> {
+        let all = shapes.map(|shape| broadcast_strides(shape, to));
+        let mut dims: Vec<usize> = Vec::new();
+        let mut strides: [Vec<usize>; 2] = Default::default();
+        for (i, &extent) in to.iter().enumerate() {
+            if extent == 1 {
+                continue;
+            }
+            let own = [0, 1].map(|side: usize| all[side][i]);
+            let runs_on =
+                !dims.is_empty() && (0..2).all(|side| strides[side].last() == Some(&(own[side] * extent)));
+            if !runs_on {
+                dims.push(1);
+                strides.iter_mut().for_each(|strides| strides.push(0));
+            }
+            let last = dims.len() - 1;
+            dims[last] *= extent;
+            for side in 0..2 {
+                strides[side][last] = own[side];
+            }
+        }
+        if dims.len() > MAX_DIMS {
+            return Err(OpError::new(format!(
+                "broadcasting alternates between {} groups of axes; at most {MAX_DIMS} are possible",
+                dims.len()
+            )));
+        }
+        Ok(Self { dims, strides })
+    }
+
+    /// The output's extents as a record holds them.
+    pub(super) fn dims(&self) -> Result<[u32; MAX_DIMS], OpError> {
+        Self::field(&self.dims, 1)
+    }
+
+    /// The strides of one operand as a record holds them.
+    pub(super) fn strides(&self, side: usize) -> Result<[u32; MAX_DIMS], OpError> {
+        Self::field(&self.strides[side], 0)
+    }
+
+    /// Extents or strides as a record holds them, outermost first.
+    fn field(numbers: &[usize], missing: u32) -> Result<[u32; MAX_DIMS], OpError> {
+        let mut field = [missing; MAX_DIMS];
+        let first = MAX_DIMS - numbers.len();
+        for (slot, &number) in field[first..].iter_mut().zip(numbers) {
+            *slot = movement::fitting(number)?;
+        }
+        Ok(field)
+    }
+}
+
+/// The two operands of int8.
+pub(super) struct Sides<'a> {
+    geometry: Geometry,
     operands: [Term<'a>; 2],
 }
 
@@ -38,7 +98,6 @@ pub(super) struct Sides<'a> {
 struct Term<'a> {
     tensor: &'a QuantTensor,
     params: QuantParams,
-    strides: Vec<usize>,
     /// The codes it can hold, ascending.
     codes: Vec<i8>,
 }
@@ -54,7 +113,6 @@ impl<'a> Sides<'a> {
             Ok(Term {
                 tensor,
                 params,
-                strides: broadcast_strides(&tensor.ty.shape, &y.ty.shape),
                 codes: match constant {
                     Some(codes) => codes
                         .iter()
@@ -66,58 +124,13 @@ impl<'a> Sides<'a> {
                 },
             })
         };
-        let mut sides = Self {
-            dims: y.ty.shape.clone(),
+        Ok(Self {
             operands: [
                 operand(inputs[0], "first operand")?,
                 operand(inputs[1], "second operand")?,
             ],
-        };
-        sides.collapse();
-        if sides.dims.len() > MAX_DIMS {
-            return Err(OpError::new(format!(
-                "broadcasting alternates between {} groups of axes; at most {MAX_DIMS} are possible",
-                sides.dims.len()
-            )));
-        }
-        Ok(sides)
-    }
-
-    /// Drops extents of one and joins neighbours that run on in both operands.
-    fn collapse(&mut self) {
-        let mut dims: Vec<usize> = Vec::new();
-        let mut strides: [Vec<usize>; 2] = Default::default();
-        for (i, &extent) in self.dims.iter().enumerate() {
-            if extent == 1 {
-                continue;
-            }
-            let own = [0, 1].map(|side| self.operands[side].strides[i]);
-            let runs_on =
-                !dims.is_empty() && (0..2).all(|side| strides[side].last() == Some(&(own[side] * extent)));
-            if !runs_on {
-                dims.push(1);
-                strides.iter_mut().for_each(|strides| strides.push(0));
-            }
-            let last = dims.len() - 1;
-            dims[last] *= extent;
-            for side in 0..2 {
-                strides[side][last] = own[side];
-            }
-        }
-        self.dims = dims;
-        let [a, b] = strides;
-        self.operands[0].strides = a;
-        self.operands[1].strides = b;
-    }
-
-    /// Extents or strides as a record holds them, outermost first.
-    fn field(numbers: &[usize], missing: u32) -> Result<[u32; MAX_DIMS], OpError> {
-        let mut field = [missing; MAX_DIMS];
-        let first = MAX_DIMS - numbers.len();
-        for (slot, &number) in field[first..].iter_mut().zip(numbers) {
-            *slot = movement::fitting(number)?;
-        }
-        Ok(field)
+            geometry: Geometry::new([&inputs[0].ty.shape, &inputs[1].ty.shape], &y.ty.shape)?,
+        })
     }
 
     /// The call of a record that computes `y` from both operands.
@@ -193,9 +206,9 @@ impl Binary {
             .with_help("choose a larger output scale: most of the results saturate")
         })?;
         let record = Add {
-            dims: Sides::field(&sides.dims, 1)?,
-            a_strides: Sides::field(&a.strides, 0)?,
-            b_strides: Sides::field(&b.strides, 0)?,
+            dims: sides.geometry.dims()?,
+            a_strides: sides.geometry.strides(0)?,
+            b_strides: sides.geometry.strides(1)?,
             a_multiplier: found.a_multiplier,
             b_multiplier: found.b_multiplier,
             a_zero_point: movement::fitting(a.params.zero_point)?,
@@ -238,9 +251,9 @@ impl Binary {
         let solved = rescale::solve(factor, Reach::Set(&products), left_shift, codes);
         let (multiplier, shift) = solved.scale.to_stored();
         let record = Mul {
-            dims: Sides::field(&sides.dims, 1)?,
-            a_strides: Sides::field(&a.strides, 0)?,
-            b_strides: Sides::field(&b.strides, 0)?,
+            dims: sides.geometry.dims()?,
+            a_strides: sides.geometry.strides(0)?,
+            b_strides: sides.geometry.strides(1)?,
             multiplier,
             a_zero_point: movement::fitting(a.params.zero_point)?,
             b_zero_point: movement::fitting(b.params.zero_point)?,

@@ -68,6 +68,11 @@ pub struct QuantTensor {
 }
 
 impl QuantTensor {
+    /// Whether it holds reals: f32 and not quantized.
+    pub fn is_real(&self) -> bool {
+        self.ty.dtype == DType::F32 && self.quantization == Quantization::Plain
+    }
+
     /// The parameters of an int8 activation; `None` of anything else.
     pub fn params(&self) -> Option<QuantParams> {
         if let Quantization::PerTensor(params) = &self.quantization {

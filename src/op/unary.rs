@@ -7,7 +7,7 @@ use super::lower::{InexactChannel, Operand, Proof};
 use super::quant::{QuantParams, QuantTensor, Range};
 use super::tensor::{Data, TensorType, Values};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
-use super::{movement, rescale};
+use super::{movement, real, rescale};
 use crate::target::Target;
 
 /// Which function.
@@ -85,6 +85,9 @@ impl Operator for Unary {
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
+        if real::computes(inputs, outputs)? {
+            return real::unary(self.kind, inputs[0]);
+        }
         let (x, y) = (inputs[0], outputs[0]);
         let (from, to) = (
             rescale::activation(Some(x), "input")?,

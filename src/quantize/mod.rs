@@ -4,12 +4,16 @@
 //! other is calibrated: ranges from samples that the reference executor runs ([`ranges`], [`histogram`]), parameters
 //! from the ranges ([`calibrate`]), symmetric weights per output channel ([`weights`]).
 //!
+//! With [`Precision::F32`], a float model stays as it is ([`reals`]), and so do the parts of a quantized one that have no
+//! int8 form.
+//!
 //! This stage does not judge whether an operator has an integer kernel; lowering does.
 
 mod calibrate;
 mod histogram;
 mod qdq;
 mod ranges;
+mod reals;
 mod weights;
 
 use crate::ir::verify::{VerifyError, verify};
@@ -30,11 +34,23 @@ pub enum Calibrator {
     MeanSquaredError,
 }
 
+/// What activations and weights are computed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// int8 throughout: what has no such form is refused.
+    #[default]
+    Int8,
+    /// f32, but for the parts of a quantized model that have an int8 form.
+    F32,
+}
+
 /// What the user chooses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Options {
     /// How ranges follow from samples.
     pub calibrator: Calibrator,
+    /// What is computed in.
+    pub precision: Precision,
 }
 
 /// Why a graph cannot be quantized.
@@ -95,7 +111,7 @@ pub enum QuantizeError {
     Invalid(#[from] VerifyError),
 }
 
-/// Quantizes a graph. Samples are not touched where the graph is quantized already.
+/// Quantizes a graph. Samples are not touched where the graph is quantized already, or stays in f32.
 ///
 /// # Errors
 /// See [`QuantizeError`].
@@ -106,7 +122,9 @@ pub fn run(
     progress: Progress<'_>,
 ) -> Result<QuantGraph, QuantizeError> {
     let quant = if is_quantized(&graph) {
-        qdq::absorb(&graph).map_err(QuantizeError::Problems)?
+        qdq::absorb(&graph, options.precision).map_err(QuantizeError::Problems)?
+    } else if options.precision == Precision::F32 {
+        reals::keep(&graph)
     } else {
         let ranges = ranges::observe(&graph, samples, options.calibrator, progress)?;
         calibrate::quantize(&graph, &ranges).map_err(QuantizeError::Problems)?

@@ -92,7 +92,11 @@ fn quantize(
     samples: &dyn Samples,
     calibrator: Calibrator,
 ) -> Result<QuantGraph, QuantizeError> {
-    quantize::run(graph.clone(), samples, &Options { calibrator }, &|_, _, _| ())
+    let options = Options {
+        calibrator,
+        ..Options::default()
+    };
+    quantize::run(graph.clone(), samples, &options, &|_, _, _| ())
 }
 
 fn params(graph: &QuantGraph, name: &str) -> QuantParams {

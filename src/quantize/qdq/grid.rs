@@ -6,7 +6,7 @@ use crate::ir::{FloatTensor, Handle, Node};
 use crate::op::quant::QuantParams;
 use crate::op::tensor::DType;
 use crate::op::{Op, PadMode, UnaryKind};
-use crate::quantize::problem;
+use crate::quantize::{Precision, problem};
 
 impl Absorber<'_> {
     /// Finds every tensor's grid: from `QuantizeLinear` and `DequantizeLinear` backwards, then forwards.
@@ -59,12 +59,16 @@ impl Absorber<'_> {
 
     /// Gives a tensor a grid that `reader` asks for. What a `DequantizeLinear` gave has its own already.
     fn want(&mut self, reader: &Node<FloatTensor>, tensor: Handle<FloatTensor>, params: QuantParams) {
-        if self.is_dequantized(tensor) || self.graph.tensors[tensor].data.is_some() {
+        if self.in_reals[tensor.index()]
+            || self.is_dequantized(tensor)
+            || self.graph.tensors[tensor].data.is_some()
+        {
             return;
         }
         match self.grid[tensor.index()] {
             None => self.grid[tensor.index()] = Some(params),
             Some(other) if other == params => {}
+            Some(_) if self.precision == Precision::F32 => self.want_reals(tensor),
             Some(other) => self.problems.push(problem(
                 reader,
                 format!(

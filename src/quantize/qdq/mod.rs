@@ -18,11 +18,12 @@
 mod constant;
 mod grid;
 mod operands;
+mod reals;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{fresh_name, problem};
+use super::{Precision, fresh_name, problem};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Problem, QuantGraph};
 use crate::op::quant::{QuantParams, QuantTensor, Quantization};
 use crate::op::tensor::{DType, TensorType, Values};
@@ -30,21 +31,29 @@ use crate::op::{Op, Pad, PadMode, Reshape};
 use grid::{carried, commutes, moves};
 
 /// What to do about a tensor that is not quantized.
-const WAY_OUT: &str =
-    "put QuantizeLinear and DequantizeLinear around it, or compile the float model with calibration data";
+const WAY_OUT: &str = "put QuantizeLinear and DequantizeLinear around it, compile the float model with calibration data, or take \
+     `--precision f32`";
 
 /// Turns a model with `QuantizeLinear` and `DequantizeLinear` nodes into int8 tensors.
-pub(super) fn absorb(graph: &FloatGraph) -> Result<QuantGraph, Vec<Problem>> {
-    let mut absorber = Absorber::new(graph);
-    absorber.spread_grids();
-    for node in absorber.live_nodes() {
-        absorber.node(node);
-    }
-    absorber.ports();
-    if absorber.problems.is_empty() {
-        Ok(absorber.out)
-    } else {
-        Err(absorber.problems)
+///
+/// With [`Precision::F32`], tensors without such a form stay reals: those are found one round after the other, as what
+/// a round could not do, until nothing is added.
+pub(super) fn absorb(graph: &FloatGraph, precision: Precision) -> Result<QuantGraph, Vec<Problem>> {
+    let mut in_reals = vec![false; graph.tensors.len()];
+    loop {
+        let mut absorber = Absorber::new(graph, precision, in_reals.clone());
+        absorber.spread_grids();
+        for node in absorber.live_nodes() {
+            absorber.node(node);
+        }
+        absorber.ports();
+        if absorber.in_reals != in_reals {
+            in_reals = absorber.in_reals;
+        } else if absorber.problems.is_empty() {
+            return Ok(absorber.out);
+        } else {
+            return Err(absorber.problems);
+        }
     }
 }
 
@@ -59,10 +68,15 @@ pub(super) struct Absorber<'g> {
     pub(super) mapped: Vec<Option<Handle<QuantTensor>>>,
     pub(super) names: HashSet<String>,
     pub(super) problems: Vec<Problem>,
+    precision: Precision,
+    /// Which tensors are computed, or given, in reals.
+    in_reals: Vec<bool>,
+    /// The f32 tensor that stands for a tensor, where one was made.
+    reals: Vec<Option<Handle<QuantTensor>>>,
 }
 
 impl<'g> Absorber<'g> {
-    fn new(graph: &'g FloatGraph) -> Self {
+    fn new(graph: &'g FloatGraph, precision: Precision, in_reals: Vec<bool>) -> Self {
         let mut producers = vec![None; graph.tensors.len()];
         for (position, node) in graph.nodes.iter().enumerate() {
             for output in &node.outputs {
@@ -84,6 +98,9 @@ impl<'g> Absorber<'g> {
                 .map(|(_, tensor)| tensor.name.clone())
                 .collect(),
             problems: Vec::new(),
+            precision,
+            in_reals,
+            reals: vec![None; graph.tensors.len()],
         }
     }
 
@@ -134,6 +151,7 @@ impl<'g> Absorber<'g> {
                 self.mapped[reals.index()] = self.codes(codes);
                 self.exact[reals.index()] = true;
             }
+            _ if self.is_in_reals(node) => self.real_node(node),
             op => {
                 let known = self.problems.len();
                 let commutes = commutes(op, self.graph.tensors[node.inputs[0]].ty.dtype);
@@ -145,6 +163,7 @@ impl<'g> Absorber<'g> {
                     .collect();
                 let (Some(inputs), Some(outputs)) = (inputs, outputs.into_iter().collect::<Option<Vec<_>>>())
                 else {
+                    self.give_up(node);
                     if self.problems.len() == known {
                         self.problems.push(problem(
                             node,
@@ -199,6 +218,10 @@ impl<'g> Absorber<'g> {
         let Some(wanted) = self.grid[codes.index()] else {
             return;
         };
+        if self.in_reals[reals.index()] {
+            self.cast_to_codes(node, wanted);
+            return;
+        }
         let Some(source) = self.codes(reals) else { return };
         if self.grid[reals.index()] == Some(wanted) {
             self.mapped[codes.index()] = Some(source);
@@ -328,23 +351,37 @@ impl<'g> Absorber<'g> {
     fn ports(&mut self) {
         for &input in &self.graph.inputs {
             let float = &self.graph.tensors[input];
-            match self.codes(input) {
+            let port = if self.in_reals[input.index()] {
+                Some(self.real(input))
+            } else {
+                self.codes(input)
+            };
+            match port {
                 Some(handle) => self.out.inputs.push(handle),
-                None => self.problems.push(Problem {
-                    node: float.name.clone(),
-                    operator: "input".into(),
-                    reason: format!(
-                        "the model's input ({}) is not quantized before it is used",
-                        float.ty
-                    ),
-                    help: Some(WAY_OUT.into()),
-                }),
+                None => {
+                    self.want_reals(input);
+                    self.problems.push(Problem {
+                        node: float.name.clone(),
+                        operator: "input".into(),
+                        reason: format!(
+                            "the model's input ({}) is not quantized before it is used",
+                            float.ty
+                        ),
+                        help: Some(WAY_OUT.into()),
+                    });
+                }
             }
         }
         for &output in &self.graph.outputs {
             let float = &self.graph.tensors[output];
+            if self.in_reals[output.index()] {
+                let port = self.real(output);
+                self.out.outputs.push(port);
+                continue;
+            }
             let sound = !float.ty.dtype.is_float() || self.exact[output.index()];
             let Some(handle) = self.mapped[output.index()].filter(|_| sound) else {
+                self.want_reals(output);
                 self.problems.push(Problem {
                     node: float.name.clone(),
                     operator: "output".into(),
