@@ -8,7 +8,9 @@ use tinsmith::data::{self, Files, Input, IntegerScale, Source};
 use tinsmith::evaluate::{self, Labels, MetricKind, Subject};
 use tinsmith::ir::{FloatGraph, NoSamples, SampleError, Samples};
 use tinsmith::op::tensor::Values;
-use tinsmith::simulate::Simulator;
+use tinsmith::quantize::Precision;
+use tinsmith::reference;
+use tinsmith::simulate::{Simulator, edge};
 use tinsmith::target::Target;
 use tinsmith::{Artifact, Options};
 
@@ -284,5 +286,41 @@ fn blobs_are_lean() {
         assert!(stored.weights > 10_000 && stored.channels > 0, "{}", case.name);
         let rest = artifact.blob.len() - artifact.program.padding_bytes - stored.weights - stored.channels;
         assert!(rest <= 2048, "{}: {rest} bytes beside the weights", case.name);
+    }
+}
+
+/// In f32, the simulator gives what the reference executor gives.
+#[test]
+fn float_models_in_f32_are_the_reference() {
+    for case in CASES {
+        let Some(graph) = load(case.model) else { return };
+        let samples = open(&graph, case.evaluation, case.integers).unwrap();
+        let mut options = Options::default();
+        options.quantize.precision = Precision::F32;
+        // Reals take four times the room of the boards' int8.
+        let mut target = target();
+        target
+            .memory
+            .iter_mut()
+            .for_each(|memory| memory.bytes = 64 << 20);
+        let artifact = tinsmith::build(&target, graph, &NoSamples, &options, &|_, _, _| ()).unwrap();
+        let mut simulator = Simulator::new(&artifact.blob).unwrap();
+        let sample = samples.get(0).unwrap();
+        let stored = edge::store_all(simulator.blob(), &sample).unwrap();
+        let inputs: Vec<&[u8]> = stored.iter().map(Vec::as_slice).collect();
+        let outputs = simulator.run(&inputs).unwrap();
+        let found = edge::load_all(simulator.blob(), &outputs).unwrap();
+        let wanted = reference::run(&artifact.float, &sample).unwrap();
+        for (found, wanted) in found.iter().zip(&wanted) {
+            let (found, wanted) = (found.to_f64(), wanted.to_f64());
+            let most = wanted.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+            for (found, wanted) in found.iter().zip(&wanted) {
+                assert!(
+                    (found - wanted).abs() <= 1e-6 * most,
+                    "{}: {found} {wanted}",
+                    case.name
+                );
+            }
+        }
     }
 }

@@ -9,7 +9,9 @@ use tinsmith::op::{
     Binary, BinaryKind, Clamp, Dense, DequantizeLinear, MaxPool, Op, Pad, PadMode, QuantizeLinear, Reshape,
     Transpose, Unary, UnaryKind, Window,
 };
-use tinsmith::quantize::{self, Options, QuantizeError};
+use tinsmith::quantize::{self, Options, Precision, QuantizeError};
+use tinsmith::simulate::{Simulator, edge};
+use tinsmith::target::Target;
 
 use super::meaning;
 
@@ -119,6 +121,22 @@ impl Builder {
             Op::DequantizeLinear(DequantizeLinear { axis: 0 }),
             &[codes, scale, zero],
         )
+    }
+
+    /// Compiled with f32 where int8 does not do, and run: the outputs are the reference executor's.
+    fn agrees_in_f32(mut self, outputs: &[Tensor], inputs: &[Values]) -> QuantGraph {
+        self.graph.outputs = outputs.to_vec();
+        let wanted = tinsmith::reference::run(&self.graph, inputs).unwrap();
+        let mut options = tinsmith::Options::default();
+        options.quantize.precision = Precision::F32;
+        let target = Target::builtin("mps2-an386").unwrap();
+        let artifact = tinsmith::build(&target, self.graph, &NoSamples, &options, &|_, _, _| ()).unwrap();
+        let mut simulator = Simulator::new(&artifact.blob).unwrap();
+        let stored = edge::store_all(simulator.blob(), inputs).unwrap();
+        let stored: Vec<&[u8]> = stored.iter().map(Vec::as_slice).collect();
+        let found = simulator.run(&stored).unwrap();
+        assert_eq!(edge::load_all(simulator.blob(), &found).unwrap(), wanted);
+        artifact.quant
     }
 
     fn run(mut self, outputs: &[Tensor]) -> Result<QuantGraph, QuantizeError> {
@@ -350,4 +368,56 @@ fn one_tensor_under_two_parameters_is_refused() {
     let problems = b.problems(&[y]);
     assert_eq!(problems[0].node, "a");
     assert!(problems[0].reason.contains("elsewhere"), "{problems:?}");
+}
+
+/// A sigmoid that is added to itself before anything rounds it, behind a dense layer that is int8.
+fn unrounded_sigmoid() -> (Builder, Tensor) {
+    let mut b = Builder::new(DType::I8);
+    let x = b.input("x", DType::I8, &[1, 2]);
+    let x = b.dequantize("dq", x, 0.5, 3);
+    let weights = b.stored(
+        "w",
+        Values::new([3, 2], Data::I8(vec![1, 2, 3, 4, 5, 6])),
+        vec![0.1, 0.2, 0.3],
+    );
+    let y = b.node("layer", dense(), &[x, weights]);
+    let q = b.quantize("q2", y, 0.25, -7);
+    let y = b.dequantize("dq2", q, 0.25, -7);
+    let kind = UnaryKind::Sigmoid;
+    let y = b.node("sigmoid", Op::Unary(Unary { kind }), &[y]);
+    let y = b.node("sum", add(), &[y, y]);
+    let y = b.quantize("q3", y, 0.01, -100);
+    (b, y)
+}
+
+#[test]
+fn what_is_not_rounded_between_operators_takes_f32() {
+    let (b, y) = unrounded_sigmoid();
+    let problems = b.problems(&[y]);
+    assert!(problems.iter().any(|problem| {
+        let help = problem.help.as_deref().unwrap_or_default();
+        problem.node == "sigmoid" && help.contains("--precision f32")
+    }));
+    let (b, y) = unrounded_sigmoid();
+    let graph = b.agrees_in_f32(&[y], &[Values::new([1, 2], Data::I8(vec![100, -3]))]);
+    let dtype = |name: &str| {
+        let node = graph.nodes.iter().find(|node| node.name == name).unwrap();
+        graph.tensors[node.outputs[0]].ty.dtype
+    };
+    let found = ["layer", "sigmoid", "sum", "q3"].map(dtype);
+    assert_eq!(found, [DType::I8, DType::F32, DType::F32, DType::I8]);
+}
+
+#[test]
+fn a_division_of_tensors_takes_f32() {
+    let mut b = Builder::new(DType::I8);
+    let (x, y) = (b.input("x", DType::I8, &[1, 4]), b.input("y", DType::I8, &[1, 1]));
+    let (x, y) = (b.dequantize("dx", x, 0.5, 3), b.dequantize("dy", y, 0.25, 1));
+    let kind = BinaryKind::Div;
+    let clamp = Clamp::NONE;
+    let z = b.node("div", Op::Binary(Binary { kind, clamp }), &[x, y]);
+    let z = b.quantize("q", z, 0.1, 0);
+    let x = Values::new([1, 4], Data::I8(vec![100, -3, 7, 0]));
+    let y = Values::new([1, 1], Data::I8(vec![9]));
+    b.agrees_in_f32(&[z], &[x, y]);
 }
