@@ -68,7 +68,7 @@ impl AveragePoolF32 {
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
-        self.window.is_valid() && self.min <= self.max && self.count_include_pad <= 1
+        self.window.is_valid() && self.min.total_cmp(&self.max).is_le() && self.count_include_pad <= 1
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, _state: u32) {

@@ -75,7 +75,7 @@ impl BinaryF32 {
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
-        self.kind <= 3 && self.min <= self.max
+        self.kind <= 3 && self.min.total_cmp(&self.max).is_le()
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, _state: u32) {

@@ -43,9 +43,9 @@ fn run_dequantize(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     Some(extents.output)
 }
 
-/// Whether a scale is one.
+/// Whether a scale is positive and finite, told from its bits: the check of an int8 firmware takes no float code.
 fn is_scale(scale: f32) -> bool {
-    scale > 0.0 && scale < f32::INFINITY
+    (1..f32::INFINITY.to_bits()).contains(&scale.to_bits())
 }
 
 macro_rules! cast {

@@ -88,7 +88,7 @@ impl Conv2dF32 {
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
-        self.window.is_valid() && self.min <= self.max
+        self.window.is_valid() && self.min.total_cmp(&self.max).is_le()
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, constants: u32, _state: u32) {

@@ -53,7 +53,7 @@ impl DenseF32 {
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
-        self.min <= self.max
+        self.min.total_cmp(&self.max).is_le()
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, constants: u32, _state: u32) {

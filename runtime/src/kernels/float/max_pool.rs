@@ -65,7 +65,7 @@ impl MaxPoolF32 {
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
-        self.window.is_valid() && self.min <= self.max
+        self.window.is_valid() && self.min.total_cmp(&self.max).is_le()
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, _state: u32) {

@@ -43,7 +43,7 @@ impl UnaryF32 {
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
-        self.kind <= 2 && self.min <= self.max
+        self.kind <= 2 && self.min.total_cmp(&self.max).is_le()
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, _state: u32) {
