@@ -196,6 +196,9 @@ impl Tally {
                 self.skip(&title, "`cargo install cargo-fuzz` is needed");
             } else {
                 let limit = format!("-max_total_time={FUZZ_SECONDS}");
+                // New inputs go to the corpus, which is not kept in the repository; the seeds are.
+                let corpus = format!("fuzz/corpus/{name}");
+                let _ = std::fs::create_dir_all(root().join(&corpus));
                 self.command(
                     &title,
                     Command::new("rustup")
@@ -206,6 +209,8 @@ impl Tally {
                             "fuzz",
                             "run",
                             &name,
+                            &corpus,
+                            &format!("fuzz/seeds/{name}"),
                             "--",
                             &limit,
                             "-verbosity=0",
