@@ -85,7 +85,7 @@ impl<'m> Memory<'m> {
 
     /// The first source and the output of a kernel that does not run in place.
     pub(crate) fn source_and_output(&mut self, extents: &Extents) -> Option<(&[u8], &mut [u8])> {
-        let [Some(source), _] = extents.sources else {
+        let [Some(source), ..] = extents.sources else {
             return None;
         };
         if source.in_constants() {

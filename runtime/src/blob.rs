@@ -5,7 +5,7 @@ use core::ops::Range;
 use crate::check::{BlobError, check_steps};
 use crate::format::metadata::{Port, RawPort, as_str, take_text};
 use crate::format::{DIGEST_BYTES, Field, HEAD_BYTES, IN_CONSTANTS, MAGIC, VERSION, checksum, field};
-use crate::kernels::{Extent, Layer};
+use crate::kernels::{self, Extent, Kernel, Layer};
 use crate::lanes::LaneId;
 
 /// A blob whose structure and checksum were proven.
@@ -34,6 +34,15 @@ impl<'a> Blob<'a> {
     /// # Errors
     /// The first thing that is not as it must be.
     pub fn check(bytes: &'a [u8]) -> Result<Self, BlobError> {
+        Self::check_for(bytes, kernels::ALL)
+    }
+
+    /// [`Blob::check`] for the kernels of a firmware: it links the proofs of no others. A record of another kernel is
+    /// an error.
+    ///
+    /// # Errors
+    /// As [`Blob::check`].
+    pub fn check_for(bytes: &'a [u8], kernels: &[Kernel]) -> Result<Self, BlobError> {
         if bytes.get(..MAGIC.len()) != Some(MAGIC.as_slice()) {
             return Err(BlobError::NotABlob);
         }
@@ -85,7 +94,7 @@ impl<'a> Blob<'a> {
         if !blob.state.ends_within(blob.arena_bytes) {
             return Err(BlobError::Layout);
         }
-        blob.work = check_steps(&blob, word(header, field::STEP_COUNT))?;
+        blob.work = check_steps(&blob, kernels, word(header, field::STEP_COUNT))?;
         blob.check_texts(word(header, field::STEP_COUNT))
             .ok_or(BlobError::Metadata)?;
         Ok(blob)

@@ -11,7 +11,7 @@ use core::fmt;
 
 use crate::blob::Blob;
 use crate::format::IN_CONSTANTS;
-use crate::kernels::{Extent, Layer};
+use crate::kernels::{Extent, Kernel};
 use crate::lanes::LaneId;
 
 /// Multiply-accumulates, taps and elements of one inference, at most.
@@ -65,7 +65,9 @@ pub enum BlobError {
 /// What is wrong with a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepProblem {
-    /// Unknown opcode, wrong length, or sizes that do not fit 32 bits.
+    /// There is no kernel for its opcode.
+    Kernel,
+    /// Wrong length, or sizes that do not fit 32 bits.
     Record,
     /// A region is empty or outside the arena or the constants section.
     OutOfBounds,
@@ -108,6 +110,7 @@ impl fmt::Display for BlobError {
 impl fmt::Display for StepProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Kernel => "has an opcode that no kernel here is for",
             Self::Record => "is no record of this version",
             Self::OutOfBounds => "touches bytes outside the arena or the constants",
             Self::Overlap => "overwrites what it reads, or the state",
@@ -146,12 +149,13 @@ impl Extent {
 }
 
 /// Proves all steps of a program, `count` of them, and gives their work.
-pub(crate) fn check_steps(blob: &Blob<'_>, count: u32) -> Result<u64, BlobError> {
+pub(crate) fn check_steps(blob: &Blob<'_>, kernels: &[Kernel], count: u32) -> Result<u64, BlobError> {
     let mut records = blob.records();
     let mut work = 0u64;
     for step in 0..count {
         let (opcode, fields) = records.next().ok_or(BlobError::Layout)?;
-        let done = check_step(blob, opcode, fields).map_err(|problem| BlobError::Step { step, problem })?;
+        let done =
+            check_step(blob, kernels, opcode, fields).map_err(|problem| BlobError::Step { step, problem })?;
         work = work.saturating_add(done);
         if work > MOST_WORK {
             return Err(BlobError::TooMuchWork);
@@ -161,16 +165,14 @@ pub(crate) fn check_steps(blob: &Blob<'_>, count: u32) -> Result<u64, BlobError>
 }
 
 /// Proves one step, and gives its work.
-fn check_step(blob: &Blob<'_>, opcode: u8, fields: &[u8]) -> Result<u64, StepProblem> {
-    let layer = Layer::read(opcode, fields).ok_or(StepProblem::Record)?;
-    if fields.len() != layer.field_bytes() {
-        return Err(StepProblem::Record);
-    }
-    let extents = layer.extents().ok_or(StepProblem::Record)?;
-    let work = layer.work().ok_or(StepProblem::Record)?;
+fn check_step(blob: &Blob<'_>, kernels: &[Kernel], opcode: u8, fields: &[u8]) -> Result<u64, StepProblem> {
+    let mut kernels = kernels.iter();
+    let kernel = kernels
+        .find(|kernel| kernel.opcode == opcode)
+        .ok_or(StepProblem::Kernel)?;
+    let (extents, work) = (kernel.account)(fields).ok_or(StepProblem::Record)?;
 
     let within = |extent: Extent| extent.is_within(blob.arena_bytes(), blob.constants());
-    let sources = || extents.sources.into_iter().flatten();
     let block = match extents.constants {
         None => &[],
         Some(block) if block.bytes > 0 => {
@@ -183,28 +185,32 @@ fn check_step(blob: &Blob<'_>, opcode: u8, fields: &[u8]) -> Result<u64, StepPro
         }
         Some(_) => return Err(StepProblem::OutOfBounds),
     };
-    let mut regions = sources().chain([extents.output]).chain(extents.state);
-    if !regions.all(within) || extents.output.in_constants() {
+    // Loops instead of chained iterators: they are a third of the code.
+    let mut inside = within(extents.output) && extents.state.is_none_or(within);
+    for source in extents.sources.into_iter().flatten() {
+        inside &= within(source);
+    }
+    if !inside || extents.output.in_constants() {
         return Err(StepProblem::OutOfBounds);
     }
 
-    let in_arena = |extent: &Extent| !extent.in_constants();
-    let own_region = |(source, in_place): (Option<Extent>, bool)| {
-        source
-            .filter(in_arena)
-            .is_none_or(|source| source.is_disjoint(extents.output) || (in_place && source == extents.output))
-    };
-    let apart = extents.sources.into_iter().zip(extents.in_place).all(own_region);
-    let mut ordinary = sources().filter(in_arena).chain([extents.output]);
     let state = blob.state();
+    let mut apart = extents.output.is_disjoint(state);
+    for (source, in_place) in extents.sources.into_iter().zip(extents.in_place) {
+        let Some(source) = source.filter(|source| !source.in_constants()) else {
+            continue;
+        };
+        apart &= source.is_disjoint(extents.output) || (in_place && source == extents.output);
+        apart &= source.is_disjoint(state);
+    }
     let state_inside = extents.state.is_none_or(|own| {
         let end = state.offset.wrapping_add(state.bytes);
         own.offset >= state.offset && own.ends_within(end)
     });
-    if !apart || !state_inside || !ordinary.all(|extent| extent.is_disjoint(state)) {
+    if !apart || !state_inside {
         return Err(StepProblem::Overlap);
     }
-    if !layer.is_valid(block) {
+    if !(kernel.is_valid)(fields, block) {
         return Err(StepProblem::Parameter);
     }
     Ok(work)

@@ -5,7 +5,7 @@ use core::fmt;
 use crate::arena::Memory;
 use crate::blob::Blob;
 use crate::format::ARENA_ALIGN;
-use crate::kernels::{Kernel, Layer};
+use crate::kernels::Kernel;
 
 /// Why a model does not run here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,11 +99,12 @@ impl<'a> Model<'a> {
     pub fn reset(&self, arena: &mut [u8]) -> Result<(), RunError> {
         let arena = self.part_of(arena)?;
         let mut memory = Memory::new(arena, &[]);
-        for layer in self.blob.steps() {
-            let Layer::Delay(delay) = layer else { continue };
-            let state = delay.extents().and_then(|extents| extents.state);
-            if let Some(bytes) = state.and_then(|state| memory.output(state)) {
-                bytes.fill(delay.initial as u8);
+        for (opcode, fields) in self.blob.records() {
+            let Some((extents, _)) = (self.kernel(opcode)?.account)(fields) else {
+                continue;
+            };
+            if let Some(bytes) = extents.state.and_then(|state| memory.output(state)) {
+                bytes.fill(extents.initial);
             }
         }
         Ok(())

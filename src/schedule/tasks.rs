@@ -1,5 +1,7 @@
 //! Tasks: the kernel calls that remain, with what each needs, reads and writes in terms of storages.
 
+use tinsmith_runtime::kernels::MAX_SOURCES;
+
 use super::edges::Edges;
 use super::views::{Storage, Views};
 use crate::ir::QuantGraph;
@@ -142,7 +144,7 @@ fn may_take_over(graph: &QuantGraph, storage: &Storage, node: usize, kernel: &Ke
     let allowed = kernel
         .layer
         .extents()
-        .map_or([false; 2], |extents| extents.in_place);
+        .map_or([false; MAX_SOURCES], |extents| extents.in_place);
     let mut roots = Vec::new();
     for &source in kernel
         .in_place

@@ -32,6 +32,11 @@ pub enum DType {
     F32 = 6,
     F64 = 7,
     Bool = 8,
+    U16 = 9,
+    U32 = 10,
+    U64 = 11,
+    F16 = 12,
+    BF16 = 13,
 }
 
 impl DType {
@@ -46,6 +51,11 @@ impl DType {
             6 => Self::F32,
             7 => Self::F64,
             8 => Self::Bool,
+            9 => Self::U16,
+            10 => Self::U32,
+            11 => Self::U64,
+            12 => Self::F16,
+            13 => Self::BF16,
             _ => return None,
         })
     }
@@ -54,9 +64,9 @@ impl DType {
     pub const fn bytes(self) -> u32 {
         match self {
             Self::I8 | Self::U8 | Self::Bool => 1,
-            Self::I16 => 2,
-            Self::I32 | Self::F32 => 4,
-            Self::I64 | Self::F64 => 8,
+            Self::I16 | Self::U16 | Self::F16 | Self::BF16 => 2,
+            Self::I32 | Self::U32 | Self::F32 => 4,
+            Self::I64 | Self::U64 | Self::F64 => 8,
         }
     }
 }

@@ -8,13 +8,11 @@ use super::{Extent, Extents, Kernel, elementwise, source, work_of};
 use crate::arena::Memory;
 use crate::arith::{Rounding, clamp, round_shift, round_shift_narrow};
 use crate::format::Add;
+use crate::kernels::kernel_of;
 
 /// The kernel of [`Add`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: Add::OPCODE,
-        run,
-    }
+    kernel_of!(Add, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {

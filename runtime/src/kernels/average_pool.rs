@@ -10,6 +10,8 @@ use super::{Extent, Extents, Kernel, source};
 use crate::arena::Memory;
 use crate::arith::{FixedScale, clamp, divide_half_even, requantize};
 use crate::format::AveragePool;
+use crate::kernels::kernel_of;
+use crate::kernels::only;
 
 /// Bytes of a stored rescale: multiplier and shift.
 const SCALE_BYTES: u32 = 5;
@@ -21,10 +23,7 @@ const BLOCK: usize = 16;
 
 /// The kernel of [`AveragePool`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: AveragePool::OPCODE,
-        run,
-    }
+    kernel_of!(AveragePool, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -92,13 +91,10 @@ impl AveragePool {
             None
         };
         Some(Extents {
-            sources: [
-                Some(Extent {
-                    offset: self.ifm,
-                    bytes: self.window.ifm_bytes(self.channels)?,
-                }),
-                None,
-            ],
+            sources: only(Extent {
+                offset: self.ifm,
+                bytes: self.window.ifm_bytes(self.channels)?,
+            }),
             output: Extent {
                 offset: self.ofm,
                 bytes: self.window.ofm_bytes(self.channels)?,

@@ -11,6 +11,8 @@ use super::filters::{Filters, Output, is_known_packing};
 use super::{Extent, Extents, Kernel, source, weights_block, work_of};
 use crate::arena::Memory;
 use crate::format::Conv2d;
+use crate::kernels::kernel_of;
+use crate::kernels::only;
 use crate::lanes::{DOT_CHANNELS, Lanes};
 
 /// Padding bytes that one dot takes.
@@ -18,10 +20,7 @@ const PADDING_BLOCK: usize = 64;
 
 /// The kernel of [`Conv2d`].
 pub const fn kernel<L: Lanes>() -> Kernel {
-    Kernel {
-        opcode: Conv2d::OPCODE,
-        run: run::<L>,
-    }
+    kernel_of!(Conv2d, run::<L>)
 }
 
 fn run<L: Lanes>(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -140,13 +139,10 @@ impl Conv2d {
         let filter = self.window.kernel_taps().checked_mul(self.filter_c()?)?;
         let weights = filter.checked_mul(self.out_c.into())?;
         Some(Extents {
-            sources: [
-                Some(Extent {
-                    offset: self.ifm,
-                    bytes: self.window.ifm_bytes(self.in_c)?,
-                }),
-                None,
-            ],
+            sources: only(Extent {
+                offset: self.ifm,
+                bytes: self.window.ifm_bytes(self.in_c)?,
+            }),
             output: Extent {
                 offset: self.ofm,
                 bytes: self.window.ofm_bytes(self.out_c)?,

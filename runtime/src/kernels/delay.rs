@@ -4,13 +4,12 @@
 use super::{Extent, Extents, Kernel, source};
 use crate::arena::Memory;
 use crate::format::Delay;
+use crate::kernels::kernel_of;
+use crate::kernels::{FIRST_IN_PLACE, only};
 
 /// The kernel of [`Delay`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: Delay::OPCODE,
-        run,
-    }
+    kernel_of!(Delay, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -26,14 +25,11 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
 impl Delay {
     pub(crate) fn extents(&self) -> Option<Extents> {
         Some(Extents {
-            sources: [
-                Some(Extent {
-                    offset: self.ifm,
-                    bytes: self.count,
-                }),
-                None,
-            ],
-            in_place: [true, false],
+            sources: only(Extent {
+                offset: self.ifm,
+                bytes: self.count,
+            }),
+            in_place: FIRST_IN_PLACE,
             output: Extent {
                 offset: self.ofm,
                 bytes: self.count,
@@ -42,6 +38,7 @@ impl Delay {
                 offset: self.state,
                 bytes: self.count,
             }),
+            initial: self.initial as u8,
             ..Extents::default()
         })
     }

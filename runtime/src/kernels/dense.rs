@@ -8,14 +8,13 @@ use super::filters::{Filters, Output, is_known_packing};
 use super::{Extent, Extents, Kernel, product, source, weights_block, work_of};
 use crate::arena::Memory;
 use crate::format::Dense;
+use crate::kernels::kernel_of;
+use crate::kernels::only;
 use crate::lanes::{DOT_CHANNELS, Lanes};
 
 /// The kernel of [`Dense`].
 pub const fn kernel<L: Lanes>() -> Kernel {
-    Kernel {
-        opcode: Dense::OPCODE,
-        run: run::<L>,
-    }
+    kernel_of!(Dense, run::<L>)
 }
 
 fn run<L: Lanes>(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -48,13 +47,10 @@ impl Dense {
     pub(crate) fn extents(&self) -> Option<Extents> {
         let weights = product(&[self.in_features, self.out_features])?;
         Some(Extents {
-            sources: [
-                Some(Extent {
-                    offset: self.ifm,
-                    bytes: product(&[self.rows, self.in_features])?,
-                }),
-                None,
-            ],
+            sources: only(Extent {
+                offset: self.ifm,
+                bytes: product(&[self.rows, self.in_features])?,
+            }),
             output: Extent {
                 offset: self.ofm,
                 bytes: product(&[self.rows, self.out_features])?,

@@ -8,14 +8,12 @@ use super::filters::Filters;
 use super::{Extent, Extents, Kernel};
 use crate::arena::Memory;
 use crate::format::DepthwiseConv2d;
+use crate::kernels::kernel_of;
 use crate::lanes::{COLUMN_CHANNELS, Lanes};
 
 /// The kernel of [`DepthwiseConv2d`].
 pub const fn kernel<L: Lanes>() -> Kernel {
-    Kernel {
-        opcode: DepthwiseConv2d::OPCODE,
-        run: run::<L>,
-    }
+    kernel_of!(DepthwiseConv2d, run::<L>)
 }
 
 fn run<L: Lanes>(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {

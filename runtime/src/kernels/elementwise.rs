@@ -35,8 +35,9 @@ pub(super) fn extents(dims: &[u32; 4], operands: [(u32, &[u32; 4]); 2], ofm: u32
                 offset: b,
                 bytes: span(dims, b_strides)?,
             }),
+            None,
         ],
-        in_place: [is_dense(dims, a_strides), is_dense(dims, b_strides)],
+        in_place: [is_dense(dims, a_strides), is_dense(dims, b_strides), false],
         output: Extent {
             offset: ofm,
             bytes: product(dims)?,
@@ -71,7 +72,7 @@ pub(super) fn run(
     [a_strides, b_strides]: [&[u32; 4]; 2],
     f: impl Fn(i8, i8) -> i8,
 ) -> Option<()> {
-    let [a_source, b_source] = extents.sources;
+    let [a_source, b_source, ..] = extents.sources;
     let (a_source, b_source) = (a_source?, b_source?);
     let [d0, d1, d2, d3] = dims.map(|extent| extent as usize);
     let mut ofm_first = 0usize;

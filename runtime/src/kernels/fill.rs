@@ -3,13 +3,11 @@
 use super::{Extent, Extents, Kernel};
 use crate::arena::Memory;
 use crate::format::Fill;
+use crate::kernels::kernel_of;
 
 /// The kernel of [`Fill`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: Fill::OPCODE,
-        run,
-    }
+    kernel_of!(Fill, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {

@@ -6,16 +6,15 @@ use super::{Extent, Extents, Kernel, source};
 use crate::arena::Memory;
 use crate::arith::clamp;
 use crate::format::MaxPool;
+use crate::kernels::kernel_of;
+use crate::kernels::only;
 
 /// Channels computed at once.
 const BLOCK: usize = 32;
 
 /// The kernel of [`MaxPool`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: MaxPool::OPCODE,
-        run,
-    }
+    kernel_of!(MaxPool, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -54,13 +53,10 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
 impl MaxPool {
     pub(crate) fn extents(&self) -> Option<Extents> {
         Some(Extents {
-            sources: [
-                Some(Extent {
-                    offset: self.ifm,
-                    bytes: self.window.ifm_bytes(self.channels)?,
-                }),
-                None,
-            ],
+            sources: only(Extent {
+                offset: self.ifm,
+                bytes: self.window.ifm_bytes(self.channels)?,
+            }),
             output: Extent {
                 offset: self.ofm,
                 bytes: self.window.ofm_bytes(self.channels)?,

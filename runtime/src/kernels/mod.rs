@@ -29,7 +29,7 @@ use crate::format::{
 };
 use crate::lanes::Portable;
 
-/// What a record is executed by.
+/// What records of one kind are proven and executed by.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     /// The records it is for.
@@ -37,7 +37,30 @@ pub struct Kernel {
     /// Computes a record's fields over the arena, and tells the region written. `None` only where the record does not
     /// fit the memory, which a checked blob's always do.
     pub run: fn(&[u8], &mut Memory<'_>) -> Option<Extent>,
+    /// What a record's fields touch and how much work that is. `None` where the fields are not as long as they must
+    /// be, or a number does not fit.
+    pub(crate) account: fn(&[u8]) -> Option<(Extents, u64)>,
+    /// Whether the fields and the constants block hold what `run` relies on, beyond the extents.
+    pub(crate) is_valid: fn(&[u8], &[u8]) -> bool,
 }
+
+/// The kernel of a record, executed by a function.
+macro_rules! kernel_of {
+    ($record:ident, $run:expr) => {
+        $crate::kernels::Kernel {
+            opcode: $record::OPCODE,
+            run: $run,
+            account: |fields| {
+                let record = $record::read(fields).filter(|_| fields.len() == $record::BYTES)?;
+                Some((record.extents()?, record.work()?))
+            },
+            is_valid: |fields, constants| {
+                $record::read(fields).is_some_and(|record| record.is_valid(constants))
+            },
+        }
+    };
+}
+pub(crate) use kernel_of;
 
 /// Every kernel, with portable lanes. A firmware may name fewer; what it does not name is not linked.
 pub static ALL: &[Kernel] = &[
@@ -102,19 +125,33 @@ impl Extent {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extents {
     /// What it reads, in the record's order; strided sources by the smallest region that holds every byte read.
-    pub sources: [Option<Extent>; 2],
+    pub sources: [Option<Extent>; MAX_SOURCES],
     /// Which sources may be the output's own region; others must not touch it.
-    pub in_place: [bool; 2],
+    pub in_place: [bool; MAX_SOURCES],
     /// What it writes (the smallest region that holds every byte written).
     pub output: Extent,
     /// Its constants block, relative to the constants section.
     pub constants: Option<Extent>,
     /// Its part of the state region.
     pub state: Option<Extent>,
+    /// What a reset fills that with.
+    pub initial: u8,
+}
+
+/// The most sources a record reads.
+pub const MAX_SOURCES: usize = 3;
+
+/// Only the first source may be the output's own region.
+const FIRST_IN_PLACE: [bool; MAX_SOURCES] = [true, false, false];
+
+/// This source, and no other.
+#[inline(always)]
+const fn only(source: Extent) -> [Option<Extent>; MAX_SOURCES] {
+    [Some(source), None, None]
 }
 
 macro_rules! layers {
-    ($($name:ident),*) => {
+    ($($name:ident),* $(,)?) => {
         /// A decoded record.
         #[derive(Clone, Copy, Debug, PartialEq)]
         #[allow(missing_docs, reason = "documented at each record")]
@@ -150,10 +187,6 @@ macro_rules! layers {
             pub fn work(&self) -> Option<u64> {
                 match self { $(Self::$name(record) => record.work(),)* }
             }
-            /// Whether the fields and the constants block hold what the kernel relies on, beyond the extents.
-            pub(crate) fn is_valid(&self, constants: &[u8]) -> bool {
-                match self { $(Self::$name(record) => record.is_valid(constants),)* }
-            }
             /// Sets the offsets that the memory plan decided: `sources` in the record's order, the first byte of
             /// the output, the constants block, the state.
             pub fn bind(&mut self, sources: &[u32], ofm: u32, constants: u32, state: u32) {
@@ -164,8 +197,28 @@ macro_rules! layers {
 }
 
 layers! {
-    Conv2d, DepthwiseConv2d, Dense, Add, Mul, Table, MaxPool, AveragePool, Softmax, StridedCopy, Fill, Delay, Quantize,
-    Dequantize, Conv2dF32, DenseF32, BinaryF32, UnaryF32, MaxPoolF32, AveragePoolF32, SoftmaxF32, FillF32
+    Conv2d,
+    DepthwiseConv2d,
+    Dense,
+    Add,
+    Mul,
+    Table,
+    MaxPool,
+    AveragePool,
+    Softmax,
+    StridedCopy,
+    Fill,
+    Delay,
+    Quantize,
+    Dequantize,
+    Conv2dF32,
+    DenseF32,
+    BinaryF32,
+    UnaryF32,
+    MaxPoolF32,
+    AveragePoolF32,
+    SoftmaxF32,
+    FillF32,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.

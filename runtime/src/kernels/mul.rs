@@ -7,13 +7,11 @@ use super::{Extent, Extents, Kernel, elementwise, source, work_of};
 use crate::arena::Memory;
 use crate::arith::{FixedScale, requantize};
 use crate::format::Mul;
+use crate::kernels::kernel_of;
 
 /// The kernel of [`Mul`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: Mul::OPCODE,
-        run,
-    }
+    kernel_of!(Mul, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {

@@ -25,6 +25,8 @@ use super::{Extent, Extents, Kernel, product, source, work_of};
 use crate::arena::Memory;
 use crate::arith::clamp;
 use crate::format::Softmax;
+use crate::kernels::kernel_of;
+use crate::kernels::{FIRST_IN_PLACE, only};
 
 /// Bytes of the constants block.
 pub const CONSTANTS_BYTES: usize = 256;
@@ -43,10 +45,7 @@ const DOUBT: u64 = 8;
 
 /// The kernel of [`Softmax`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: Softmax::OPCODE,
-        run,
-    }
+    kernel_of!(Softmax, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -170,14 +169,11 @@ impl Softmax {
     pub(crate) fn extents(&self) -> Option<Extents> {
         let bytes = product(&[self.rows, self.depth])?;
         Some(Extents {
-            sources: [
-                Some(Extent {
-                    offset: self.ifm,
-                    bytes,
-                }),
-                None,
-            ],
-            in_place: [true, false],
+            sources: only(Extent {
+                offset: self.ifm,
+                bytes,
+            }),
+            in_place: FIRST_IN_PLACE,
             output: Extent {
                 offset: self.ofm,
                 bytes,

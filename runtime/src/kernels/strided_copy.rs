@@ -5,6 +5,8 @@ use super::table::{ENTRIES, look_up};
 use super::{Extent, Extents, Kernel, source, work_of};
 use crate::arena::Memory;
 use crate::format::{IN_CONSTANTS, StridedCopy};
+use crate::kernels::kernel_of;
+use crate::kernels::only;
 
 /// The smallest region that holds every element: from `first`, the byte of the element at index zero.
 fn region(first: u32, dims: &[u32; 5], strides: &[i32; 5], element_bytes: u8) -> Option<Extent> {
@@ -26,10 +28,7 @@ fn region(first: u32, dims: &[u32; 5], strides: &[i32; 5], element_bytes: u8) ->
 
 /// The kernel of [`StridedCopy`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: StridedCopy::OPCODE,
-        run,
-    }
+    kernel_of!(StridedCopy, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -40,7 +39,7 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     let bytes = usize::from(layer.element_bytes);
     let step = |stride: i32| (stride as isize as usize).wrapping_mul(bytes);
     // Where the element at index zero stands in the two regions.
-    let [Some(source), _] = extents.sources else {
+    let [Some(source), ..] = extents.sources else {
         return None;
     };
     let mut from = layer.ifm.wrapping_sub(source.offset) as usize;
@@ -109,15 +108,12 @@ impl StridedCopy {
             bytes: ENTRIES,
         };
         Some(Extents {
-            sources: [
-                Some(region(
-                    self.ifm,
-                    &self.dims,
-                    &self.ifm_strides,
-                    self.element_bytes,
-                )?),
-                None,
-            ],
+            sources: only(region(
+                self.ifm,
+                &self.dims,
+                &self.ifm_strides,
+                self.element_bytes,
+            )?),
             output: region(self.ofm, &self.dims, &self.ofm_strides, self.element_bytes)?,
             constants: (self.use_table != 0).then_some(table),
             ..Extents::default()

@@ -3,16 +3,15 @@
 use super::{Extent, Extents, Kernel, source};
 use crate::arena::Memory;
 use crate::format::Table;
+use crate::kernels::kernel_of;
+use crate::kernels::{FIRST_IN_PLACE, only};
 
 /// Entries of a table: one per int8 value.
 pub(super) const ENTRIES: u32 = 256;
 
 /// The kernel of [`Table`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: Table::OPCODE,
-        run,
-    }
+    kernel_of!(Table, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -34,14 +33,11 @@ pub(super) fn look_up(table: &[u8; ENTRIES as usize], value: u8) -> u8 {
 impl Table {
     pub(crate) fn extents(&self) -> Option<Extents> {
         Some(Extents {
-            sources: [
-                Some(Extent {
-                    offset: self.ifm,
-                    bytes: self.count,
-                }),
-                None,
-            ],
-            in_place: [true, false],
+            sources: only(Extent {
+                offset: self.ifm,
+                bytes: self.count,
+            }),
+            in_place: FIRST_IN_PLACE,
             output: Extent {
                 offset: self.ofm,
                 bytes: self.count,

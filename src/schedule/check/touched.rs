@@ -1,5 +1,7 @@
 //! Which bytes a record touches, one by one.
 
+use tinsmith_runtime::kernels::MAX_SOURCES;
+
 use tinsmith_runtime::format::IN_CONSTANTS;
 use tinsmith_runtime::kernels::{Extent, Layer};
 
@@ -67,7 +69,7 @@ impl Strided<'_> {
 /// Everything a record touches, byte by byte.
 pub(super) struct Touched {
     pub(super) sources: Vec<Region>,
-    pub(super) in_place: [bool; 2],
+    pub(super) in_place: [bool; MAX_SOURCES],
     pub(super) output: Region,
     pub(super) constants: Option<(u32, u32)>,
     pub(super) state: Option<(u32, u32)>,

@@ -5,14 +5,13 @@
 use super::{clamp, region, words, words_mut};
 use crate::arena::Memory;
 use crate::format::AveragePoolF32;
+use crate::kernels::kernel_of;
+use crate::kernels::only;
 use crate::kernels::{Extent, Extents, Kernel, source};
 
 /// The kernel of [`AveragePoolF32`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: AveragePoolF32::OPCODE,
-        run,
-    }
+    kernel_of!(AveragePoolF32, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -57,7 +56,7 @@ impl AveragePoolF32 {
     pub(crate) fn extents(&self) -> Option<Extents> {
         let channels = self.channels()?;
         Some(Extents {
-            sources: [Some(region(self.ifm, self.window.ifm_bytes(channels)?)?), None],
+            sources: only(region(self.ifm, self.window.ifm_bytes(channels)?)?),
             output: region(self.ofm, self.window.ofm_bytes(channels)?)?,
             ..Extents::default()
         })

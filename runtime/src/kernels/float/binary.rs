@@ -6,20 +6,18 @@
 use super::{WIDTH, clamp, words, words_mut};
 use crate::arena::Memory;
 use crate::format::BinaryF32;
+use crate::kernels::kernel_of;
 use crate::kernels::{Extent, Extents, Kernel, elementwise, source, work_of};
 
 /// The kernel of [`BinaryF32`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: BinaryF32::OPCODE,
-        run,
-    }
+    kernel_of!(BinaryF32, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     let layer = BinaryF32::read(fields)?;
     let extents = layer.extents()?;
-    let [a_source, b_source] = extents.sources;
+    let [a_source, b_source, ..] = extents.sources;
     let [d0, d1, d2, d3] = layer.dims.map(|extent| extent as usize);
     let mut element = 0usize;
     for i0 in 0..d0 {
@@ -62,9 +60,9 @@ impl BinaryF32 {
             let bytes = extent.bytes.checked_mul(WIDTH)?;
             Some(Extent { bytes, ..extent })
         };
-        let [a, b] = elements.sources;
+        let [a, b, ..] = elements.sources;
         Some(Extents {
-            sources: [Some(wide(a?)?), Some(wide(b?)?)],
+            sources: [Some(wide(a?)?), Some(wide(b?)?), None],
             output: wide(elements.output)?,
             ..elements
         })

@@ -5,22 +5,18 @@ use super::{WIDTH, region, words, words_mut};
 use crate::arena::Memory;
 use crate::arith;
 use crate::format::{Dequantize, Quantize};
+use crate::kernels::kernel_of;
+use crate::kernels::only;
 use crate::kernels::{Extent, Extents, Kernel, source};
 
 /// The kernel of [`Quantize`].
 pub const fn quantize() -> Kernel {
-    Kernel {
-        opcode: Quantize::OPCODE,
-        run: run_quantize,
-    }
+    kernel_of!(Quantize, run_quantize)
 }
 
 /// The kernel of [`Dequantize`].
 pub const fn dequantize() -> Kernel {
-    Kernel {
-        opcode: Dequantize::OPCODE,
-        run: run_dequantize,
-    }
+    kernel_of!(Dequantize, run_dequantize)
 }
 
 fn run_quantize(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -53,7 +49,7 @@ macro_rules! cast {
         impl $name {
             pub(crate) fn extents(&self) -> Option<Extents> {
                 Some(Extents {
-                    sources: [Some($from(self.ifm, self.count)?), None],
+                    sources: only($from(self.ifm, self.count)?),
                     output: $to(self.ofm, self.count)?,
                     ..Extents::default()
                 })

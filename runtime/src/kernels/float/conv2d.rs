@@ -7,14 +7,13 @@
 use super::{clamp, dot, products, products_block, region, words, words_mut};
 use crate::arena::Memory;
 use crate::format::Conv2dF32;
+use crate::kernels::kernel_of;
+use crate::kernels::only;
 use crate::kernels::{Extent, Extents, Kernel, source, work_of};
 
 /// The kernel of [`Conv2dF32`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: Conv2dF32::OPCODE,
-        run,
-    }
+    kernel_of!(Conv2dF32, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -69,7 +68,7 @@ impl Conv2dF32 {
         let filter = self.window.kernel_taps().checked_mul(self.filter_c()?)?;
         let weights = filter.checked_mul(self.out_c.into())?;
         Some(Extents {
-            sources: [Some(region(self.ifm, self.window.ifm_bytes(self.in_c)?)?), None],
+            sources: only(region(self.ifm, self.window.ifm_bytes(self.in_c)?)?),
             output: region(self.ofm, self.window.ofm_bytes(self.out_c)?)?,
             constants: Some(products_block(self.constants, self.out_c.into(), weights)?),
             ..Extents::default()

@@ -6,14 +6,13 @@
 use super::{clamp, dot, products, products_block, region, words, words_mut};
 use crate::arena::Memory;
 use crate::format::DenseF32;
+use crate::kernels::kernel_of;
+use crate::kernels::only;
 use crate::kernels::{Extent, Extents, Kernel, product, source, work_of};
 
 /// The kernel of [`DenseF32`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: DenseF32::OPCODE,
-        run,
-    }
+    kernel_of!(DenseF32, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -38,10 +37,7 @@ impl DenseF32 {
     pub(crate) fn extents(&self) -> Option<Extents> {
         let weights = product(&[self.in_features, self.out_features])?;
         Some(Extents {
-            sources: [
-                Some(region(self.ifm, product(&[self.rows, self.in_features])?)?),
-                None,
-            ],
+            sources: only(region(self.ifm, product(&[self.rows, self.in_features])?)?),
             output: region(self.ofm, product(&[self.rows, self.out_features])?)?,
             constants: Some(products_block(self.constants, self.out_features, weights)?),
             ..Extents::default()

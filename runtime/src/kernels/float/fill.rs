@@ -3,14 +3,12 @@
 use super::{region, words_mut};
 use crate::arena::Memory;
 use crate::format::FillF32;
+use crate::kernels::kernel_of;
 use crate::kernels::{Extent, Extents, Kernel};
 
 /// The kernel of [`FillF32`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: FillF32::OPCODE,
-        run,
-    }
+    kernel_of!(FillF32, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {

@@ -4,14 +4,13 @@
 use super::{region, words_mut};
 use crate::arena::Memory;
 use crate::format::SoftmaxF32;
+use crate::kernels::kernel_of;
 use crate::kernels::{Extent, Extents, Kernel, product, source, work_of};
+use crate::kernels::{FIRST_IN_PLACE, only};
 
 /// The kernel of [`SoftmaxF32`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: SoftmaxF32::OPCODE,
-        run,
-    }
+    kernel_of!(SoftmaxF32, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -40,8 +39,8 @@ impl SoftmaxF32 {
     pub(crate) fn extents(&self) -> Option<Extents> {
         let elements = product(&[self.rows, self.depth])?;
         Some(Extents {
-            sources: [Some(region(self.ifm, elements)?), None],
-            in_place: [true, false],
+            sources: only(region(self.ifm, elements)?),
+            in_place: FIRST_IN_PLACE,
             output: region(self.ofm, elements)?,
             ..Extents::default()
         })

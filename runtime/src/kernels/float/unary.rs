@@ -3,14 +3,13 @@
 use super::{clamp, region, words_mut};
 use crate::arena::Memory;
 use crate::format::UnaryF32;
+use crate::kernels::kernel_of;
 use crate::kernels::{Extent, Extents, Kernel, source};
+use crate::kernels::{FIRST_IN_PLACE, only};
 
 /// The kernel of [`UnaryF32`].
 pub const fn kernel() -> Kernel {
-    Kernel {
-        opcode: UnaryF32::OPCODE,
-        run,
-    }
+    kernel_of!(UnaryF32, run)
 }
 
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
@@ -31,8 +30,8 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
 impl UnaryF32 {
     pub(crate) fn extents(&self) -> Option<Extents> {
         Some(Extents {
-            sources: [Some(region(self.ifm, self.count)?), None],
-            in_place: [true, false],
+            sources: only(region(self.ifm, self.count)?),
+            in_place: FIRST_IN_PLACE,
             output: region(self.ofm, self.count)?,
             ..Extents::default()
         })

@@ -28,7 +28,7 @@ pub fn run(kernels: &'static [Kernel]) -> ! {
             ),
         )
     };
-    let done = Blob::check(blob).is_ok_and(|blob| {
+    let done = Blob::check_for(blob, kernels).is_ok_and(|blob| {
         Model::new(blob, kernels)
             .is_ok_and(|model| model.reset(arena).is_ok() && model.run(arena, &mut ()).is_ok())
     });

@@ -57,7 +57,7 @@ pub fn fail(code: u32, reason: fmt::Arguments<'_>) -> ! {
 
 /// Does what the host asks for, once, and ends. Called once, by the board's entry.
 pub fn serve(kernels: &'static [Kernel]) -> ! {
-    match Blob::check(flash()) {
+    match Blob::check_for(flash(), kernels) {
         Err(error) => fail(EXIT_BLOB, format_args!("the blob is refused: {error}")),
         Ok(blob) => match Model::new(blob, kernels) {
             Err(error) => fail(EXIT_MODEL, format_args!("the model cannot run here: {error}")),
