@@ -1,6 +1,5 @@
 //! Operators: the reference meaning against ONNX's, by hand-made cases and by ONNX's own backend tests.
 
-mod conformance;
 mod movement;
 mod products;
 mod quantization;

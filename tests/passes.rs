@@ -54,6 +54,7 @@ fn noise(ty: &TensorType, seed: u64) -> Values {
         DType::I32 => Data::I32((0..len).map(|_| (next() % 100) as i32).collect()),
         DType::I64 => Data::I64((0..len).map(|_| next() % 100).collect()),
         DType::Bool => Data::Bool((0..len).map(|_| next() % 2 == 0).collect()),
+        dtype => Data::I64((0..len).map(|_| next() % 100).collect()).cast(dtype),
     };
     Values::new(ty.shape.clone(), data)
 }

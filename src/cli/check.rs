@@ -242,14 +242,11 @@ impl Noise {
             let count = input.ty.len();
             let reals: Vec<f32> = (0..count).map(|_| next()).collect();
             let data = match input.ty.dtype {
-                DType::F32 => Data::F32(reals),
-                DType::F64 => Data::F64(reals.into_iter().map(f64::from).collect()),
                 DType::I8 => Data::I8(reals.iter().map(|x| (x * 127.0) as i8).collect()),
                 DType::U8 => Data::U8(reals.iter().map(|x| (x * 255.0) as u8).collect()),
-                DType::I16 => Data::I16(vec![0; count]),
-                DType::I32 => Data::I32(vec![0; count]),
-                DType::I64 => Data::I64(vec![0; count]),
-                DType::Bool => Data::Bool(vec![false; count]),
+                dtype if dtype.is_float() => Data::F32(reals).cast(dtype),
+                // Indices and masks: whatever they choose, zero is a choice.
+                dtype => Data::I8(vec![0; count]).cast(dtype),
             };
             Values::new(input.ty.shape, data)
         });

@@ -210,6 +210,7 @@ impl ModelArgs {
             import: import::Options {
                 dims: dims.collect::<BTreeMap<_, _>>(),
                 shapes: shapes.collect::<BTreeMap<_, _>>(),
+                ..import::Options::default()
             },
             optimize: optimize::Options {
                 stop_after: self.stop_after.clone(),

@@ -132,24 +132,9 @@ fn joined(results: &[Vec<Values>], index: usize) -> (Vec<usize>, Data) {
     };
     let mut data = first.data.clone();
     for result in &results[1..] {
-        extend(&mut data, &result[index].data);
+        data.append(&result[index].data);
     }
     (shape, data)
-}
-
-/// Appends elements of the same type.
-fn extend(data: &mut Data, more: &Data) {
-    match (data, more) {
-        (Data::F32(data), Data::F32(more)) => data.extend_from_slice(more),
-        (Data::F64(data), Data::F64(more)) => data.extend_from_slice(more),
-        (Data::I8(data), Data::I8(more)) => data.extend_from_slice(more),
-        (Data::U8(data), Data::U8(more)) => data.extend_from_slice(more),
-        (Data::I16(data), Data::I16(more)) => data.extend_from_slice(more),
-        (Data::I32(data), Data::I32(more)) => data.extend_from_slice(more),
-        (Data::I64(data), Data::I64(more)) => data.extend_from_slice(more),
-        (Data::Bool(data), Data::Bool(more)) => data.extend_from_slice(more),
-        _ => unreachable!("an output has the same element type for every sample"),
-    }
 }
 
 fn answer(

@@ -14,6 +14,9 @@ pub use error::{DataError, DataProblem};
 use npy::Array;
 
 use crate::ir::{SampleError, Samples};
+
+use crate::op::data::with_reals;
+use crate::op::element::Real;
 use crate::op::tensor::{DType, Data, Shape, TensorType, Values};
 
 /// What a model wants at one of its inputs.
@@ -180,10 +183,9 @@ fn unknown_kind(path: &Path) -> DataError {
 /// Whether the array's elements can stand for the input's.
 fn check_element(input: &Input, array: &Array) -> Result<(), DataError> {
     let wanted = input.ty.dtype;
-    let fits = match array.element.model_type() {
-        Some(found) => found == wanted || (wanted.is_float() && !found.is_float()),
-        None => wanted.is_float(),
-    };
+    let found = array.element;
+    // Half precision widens exactly; integers are scaled.
+    let fits = found == wanted || wanted.is_float() && (!found.is_float() || found == DType::F16);
     if fits {
         Ok(())
     } else {
@@ -256,26 +258,21 @@ impl Samples for Files {
 /// The elements in the input's type; integers for a float input are scaled, in f64 with one rounding at the end.
 fn convert(data: Data, wanted: DType, integers: IntegerScale) -> Data {
     if data.dtype().is_float() || !wanted.is_float() {
-        return data;
+        return if data.dtype() == wanted {
+            data
+        } else {
+            data.cast(wanted)
+        };
     }
     let steps = Values::new([data.len()], data).to_f64();
     let reals = steps
         .into_iter()
         .map(|step| (step - integers.offset) * integers.scale);
-    if wanted == DType::F64 {
-        Data::F64(reals.collect())
-    } else {
-        Data::F32(reals.map(|real| real as f32).collect())
-    }
+    Data::F64(reals.collect()).cast(wanted)
 }
 
 fn first_not_finite(data: &Data) -> Option<(usize, f64)> {
     let not_finite = |(_, value): &(usize, f64)| !value.is_finite();
-    if let Data::F32(v) = data {
-        v.iter().map(|&x| f64::from(x)).enumerate().find(not_finite)
-    } else if let Data::F64(v) = data {
-        v.iter().copied().enumerate().find(not_finite)
-    } else {
-        None
-    }
+    let reals = with_reals!(data, v => v.iter().map(|x| x.to_f64()).collect::<Vec<f64>>(), else return None);
+    reals.into_iter().enumerate().find(not_finite)
 }

@@ -9,82 +9,25 @@ use std::sync::{Mutex, PoisonError};
 use npyz::{Endianness, NpyHeader, Order, TypeChar, WriterBuilder};
 
 use super::error::{DataError, DataProblem};
-use crate::op::tensor::{DType, Data, Shape, Values};
+use crate::op::tensor::{DType, Data, Shape, Values, View};
 
-/// The element types of files. Wider than [`crate::op::tensor::DType`]: data may be stored in more types than
-/// models compute in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Element {
-    F16,
-    F32,
-    F64,
-    I8,
-    U8,
-    I16,
-    U16,
-    I32,
-    U32,
-    I64,
-    Bool,
-}
-
-impl Element {
-    fn of(kind: TypeChar, size: u64) -> Option<Self> {
-        Some(match (kind, size) {
-            (TypeChar::Float, 2) => Self::F16,
-            (TypeChar::Float, 4) => Self::F32,
-            (TypeChar::Float, 8) => Self::F64,
-            (TypeChar::Int, 1) => Self::I8,
-            (TypeChar::Uint, 1) => Self::U8,
-            (TypeChar::Int, 2) => Self::I16,
-            (TypeChar::Uint, 2) => Self::U16,
-            (TypeChar::Int, 4) => Self::I32,
-            (TypeChar::Uint, 4) => Self::U32,
-            (TypeChar::Int, 8) => Self::I64,
-            (TypeChar::Bool, 1) => Self::Bool,
-            _ => return None,
-        })
-    }
-
-    const fn bytes(self) -> usize {
-        match self {
-            Self::I8 | Self::U8 | Self::Bool => 1,
-            Self::F16 | Self::I16 | Self::U16 => 2,
-            Self::F32 | Self::I32 | Self::U32 => 4,
-            Self::F64 | Self::I64 => 8,
-        }
-    }
-
-    /// The same type among those that models compute in.
-    pub(super) const fn model_type(self) -> Option<DType> {
-        Some(match self {
-            Self::F32 => DType::F32,
-            Self::F64 => DType::F64,
-            Self::I8 => DType::I8,
-            Self::U8 => DType::U8,
-            Self::I16 => DType::I16,
-            Self::I32 => DType::I32,
-            Self::I64 => DType::I64,
-            Self::Bool => DType::Bool,
-            Self::F16 | Self::U16 | Self::U32 => return None,
-        })
-    }
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::F16 => "f16",
-            Self::F32 => "f32",
-            Self::F64 => "f64",
-            Self::I8 => "i8",
-            Self::U8 => "u8",
-            Self::I16 => "i16",
-            Self::U16 => "u16",
-            Self::I32 => "i32",
-            Self::U32 => "u32",
-            Self::I64 => "i64",
-            Self::Bool => "bool",
-        }
-    }
+/// The element type of a NumPy type's kind and bytes.
+fn dtype_of(kind: TypeChar, bytes: u64) -> Option<DType> {
+    Some(match (kind, bytes) {
+        (TypeChar::Float, 2) => DType::F16,
+        (TypeChar::Float, 4) => DType::F32,
+        (TypeChar::Float, 8) => DType::F64,
+        (TypeChar::Int, 1) => DType::I8,
+        (TypeChar::Uint, 1) => DType::U8,
+        (TypeChar::Int, 2) => DType::I16,
+        (TypeChar::Uint, 2) => DType::U16,
+        (TypeChar::Int, 4) => DType::I32,
+        (TypeChar::Uint, 4) => DType::U32,
+        (TypeChar::Int, 8) => DType::I64,
+        (TypeChar::Uint, 8) => DType::U64,
+        (TypeChar::Bool, 1) => DType::Bool,
+        _ => return None,
+    })
 }
 
 /// An array in a file, of which any run of elements can be read.
@@ -93,7 +36,7 @@ pub struct Array {
     pub name: String,
     /// Extents.
     pub shape: Shape,
-    pub(super) element: Element,
+    pub(super) element: DType,
     big_endian: bool,
     data_start: u64,
     // Behind a lock, because reading moves the file's position; readers on several threads take turns.
@@ -142,7 +85,7 @@ impl Array {
         let npyz::DType::Plain(kind) = header.dtype() else {
             return Err(unknown_element("record".into()));
         };
-        let element = Element::of(kind.type_char(), kind.size_field())
+        let element = dtype_of(kind.type_char(), kind.size_field())
             .ok_or_else(|| unknown_element(format!("`{kind}`")))?;
         let shape: Shape = header.shape().iter().map(|&extent| extent as usize).collect();
         if header.order() == Order::Fortran && shape.iter().filter(|&&extent| extent > 1).count() > 1 {
@@ -205,7 +148,7 @@ impl Array {
         if self.big_endian {
             bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
         }
-        Ok(decode(self.element, &bytes))
+        Ok(Data::from_le_bytes(self.element, &bytes))
     }
 }
 
@@ -214,26 +157,6 @@ fn unknown_element(found: String) -> DataProblem {
         found,
         wanted_by: "every input".into(),
         wanted: "of numbers".into(),
-    }
-}
-
-/// Little-endian elements; those of types that no model computes in are widened without loss.
-fn decode(element: Element, bytes: &[u8]) -> Data {
-    fn each<const N: usize, T>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
-        bytes.as_chunks().0.iter().map(|&chunk| from(chunk)).collect()
-    }
-    match element {
-        Element::F16 => Data::F32(each(bytes, |chunk| half::f16::from_le_bytes(chunk).to_f32())),
-        Element::F32 => Data::F32(each(bytes, f32::from_le_bytes)),
-        Element::F64 => Data::F64(each(bytes, f64::from_le_bytes)),
-        Element::I8 => Data::I8(each(bytes, i8::from_le_bytes)),
-        Element::U8 => Data::U8(bytes.to_vec()),
-        Element::I16 => Data::I16(each(bytes, i16::from_le_bytes)),
-        Element::U16 => Data::I64(each(bytes, |chunk| u16::from_le_bytes(chunk).into())),
-        Element::I32 => Data::I32(each(bytes, i32::from_le_bytes)),
-        Element::U32 => Data::I64(each(bytes, |chunk| u32::from_le_bytes(chunk).into())),
-        Element::I64 => Data::I64(each(bytes, i64::from_le_bytes)),
-        Element::Bool => Data::Bool(bytes.iter().map(|&byte| byte != 0).collect()),
     }
 }
 
@@ -257,15 +180,25 @@ pub fn encode(shape: &[usize], data: &Data) -> Vec<u8> {
         Ok(bytes)
     }
     let shape: Vec<u64> = shape.iter().map(|&extent| extent as u64).collect();
-    match data {
-        Data::F32(v) => write(&shape, v),
-        Data::F64(v) => write(&shape, v),
-        Data::I8(v) => write(&shape, v),
-        Data::U8(v) => write(&shape, v),
-        Data::I16(v) => write(&shape, v),
-        Data::I32(v) => write(&shape, v),
-        Data::I64(v) => write(&shape, v),
-        Data::Bool(v) => write(&shape, v),
+    match data.view() {
+        View::F32(v) => write(&shape, v),
+        View::F64(v) => write(&shape, v),
+        View::I8(v) => write(&shape, v),
+        View::U8(v) => write(&shape, v),
+        View::I16(v) => write(&shape, v),
+        View::U16(v) => write(&shape, v),
+        View::I32(v) => write(&shape, v),
+        View::U32(v) => write(&shape, v),
+        View::I64(v) => write(&shape, v),
+        View::U64(v) => write(&shape, v),
+        View::Bool(v) => write(&shape, v),
+        // NumPy has no such types, or npyz does not write them.
+        View::F16(v) => write(&shape, &v.iter().map(|x| x.to_f32()).collect::<Vec<f32>>()),
+        View::BF16(v) => write(&shape, &v.iter().map(|x| x.to_f32()).collect::<Vec<f32>>()),
+        View::Narrow(narrow, v) => write(
+            &shape,
+            &v.iter().map(|&code| narrow.decode(code)).collect::<Vec<f32>>(),
+        ),
     }
     .expect("writing to memory does not fail")
 }

@@ -244,11 +244,15 @@ fn stored_port<'a>(program: &Program, port: &'a Port) -> Result<StoredPort<'a>, 
             ));
         }
     };
+    let stored = |dtype: DType| {
+        stored_type(dtype)
+            .ok_or_else(|| refuse(format!("an element type of whole bytes wanted, {dtype} found")))
+    };
     Ok(StoredPort {
         name: &port.name,
         shape,
-        dtype: stored_type(port.ty.dtype),
-        model_dtype: stored_type(port.model_dtype),
+        dtype: stored(port.ty.dtype)?,
+        model_dtype: stored(port.model_dtype)?,
         layout: port.layout,
         scale,
         zero_point,
@@ -257,8 +261,8 @@ fn stored_port<'a>(program: &Program, port: &'a Port) -> Result<StoredPort<'a>, 
     })
 }
 
-fn stored_type(dtype: DType) -> StoredType {
-    match dtype {
+fn stored_type(dtype: DType) -> Option<StoredType> {
+    Some(match dtype {
         DType::F32 => StoredType::F32,
         DType::F64 => StoredType::F64,
         DType::I8 => StoredType::I8,
@@ -267,7 +271,13 @@ fn stored_type(dtype: DType) -> StoredType {
         DType::I32 => StoredType::I32,
         DType::I64 => StoredType::I64,
         DType::Bool => StoredType::Bool,
-    }
+        DType::U16 => StoredType::U16,
+        DType::U32 => StoredType::U32,
+        DType::U64 => StoredType::U64,
+        DType::F16 => StoredType::F16,
+        DType::BF16 => StoredType::BF16,
+        DType::Narrow(_) => return None,
+    })
 }
 
 /// Bytes of a layer's constants block.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::tensors::elements;
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node};
-use crate::op::tensor::{TensorType, Values};
+use crate::op::tensor::{Data, TensorType, Values};
 use crate::op::{Op, OpError};
 
 /// A tensor of the graph.
@@ -110,6 +110,11 @@ impl Builder {
         self.graph.tensors[tensor].name = value.to_owned();
     }
 
+    /// Gives a tensor a name like this that no other has.
+    pub(super) fn rename_fresh(&mut self, tensor: Tensor, like: &str) {
+        self.graph.tensors[tensor].name = self.tensor_names.unique(like);
+    }
+
     /// Room for a constant that is not in the file.
     pub(super) fn take_bytes(&mut self, bytes: usize) -> Result<(), OpError> {
         self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or_else(|| {
@@ -157,7 +162,8 @@ impl Builder {
             return Ok(self.tensor(name, ty, Some(values)));
         }
         if count == 0 {
-            return Err(OpError::new(format!("at least one element wanted, {ty} found")));
+            let nothing = Values::new(ty.shape.clone(), Data::empty(ty.dtype));
+            return Ok(self.tensor(name, ty, Some(nothing)));
         }
         let output = self.tensor(name, ty, None);
         self.producers[output.index()] = Some(self.graph.nodes.len());

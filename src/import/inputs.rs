@@ -10,7 +10,7 @@ use super::Options;
 use super::tensors::{dtype, elements};
 use crate::ir::Problem;
 use crate::op::OpError;
-use crate::op::tensor::{Shape, TensorType};
+use crate::op::tensor::{Shape, TensorType, Values};
 
 /// One extent as the model gives it.
 enum Extent<'a> {
@@ -61,6 +61,8 @@ pub(super) struct Resolver<'a> {
     dims: BTreeMap<&'a str, usize>,
     /// Every name that the inputs' dimensions have.
     names: BTreeSet<&'a str>,
+    /// Names of the inputs.
+    inputs: BTreeSet<&'a str>,
     pub(super) notes: Vec<String>,
     pub(super) problems: Vec<Problem>,
 }
@@ -72,6 +74,7 @@ impl<'a> Resolver<'a> {
             options,
             dims: BTreeMap::new(),
             names: BTreeSet::new(),
+            inputs: inputs.iter().map(|info| info.name.as_str()).collect(),
             notes: Vec::new(),
             problems: Vec::new(),
         };
@@ -122,6 +125,20 @@ impl<'a> Resolver<'a> {
         self.problems.push(problem(name, what, error));
     }
 
+    /// Notes values given for inputs that the model has not.
+    pub(super) fn check_values(&mut self) {
+        for name in self.options.values.keys() {
+            if !self.inputs.contains(name.as_str()) {
+                let known: Vec<String> = self.inputs.iter().map(|name| format!("`{name}`")).collect();
+                let reason = format!(
+                    "a value was given for an input that the model has not; it has {}",
+                    known.join(", ")
+                );
+                self.refuse(name, "input", OpError::new(reason));
+            }
+        }
+    }
+
     /// The type of an input; what stands in the way is noted, all of it.
     pub(super) fn resolve(&mut self, info: &'a ValueInfoProto) -> Option<TensorType> {
         let declared = match Declared::of(info) {
@@ -132,7 +149,15 @@ impl<'a> Resolver<'a> {
             }
         };
         let element = dtype(declared.element);
-        let shape = match self.options.shapes.get(&info.name) {
+        let value = self.options.values.get(&info.name).map(Values::ty);
+        if let (Some(value), Ok(dtype)) = (&value, &element)
+            && value.dtype != *dtype
+        {
+            let reason = format!("a value of the declared type {dtype} wanted, {value} given");
+            self.refuse(&info.name, "input", OpError::new(reason));
+        }
+        let given = value.map(|ty| ty.shape);
+        let shape = match given.as_ref().or(self.options.shapes.get(&info.name)) {
             Some(given) => agree(&declared, given).map_err(|error| vec![error]),
             None => self.fill(&info.name, &declared),
         };
@@ -158,12 +183,6 @@ impl<'a> Resolver<'a> {
         let mut errors = Vec::new();
         for (axis, extent) in declared.iter().enumerate() {
             let name = match *extent {
-                Extent::Number(0) => {
-                    errors.push(OpError::new(format!(
-                        "a number above 0 wanted for axis {axis}, 0 found"
-                    )));
-                    continue;
-                }
                 Extent::Number(n) => {
                     shape.push(n);
                     continue;
@@ -212,7 +231,7 @@ fn agree(declared: &Declared<'_>, given: &[usize]) -> Result<Shape, OpError> {
                 Extent::Open(_) => true,
             })
     });
-    if !fits || given.contains(&0) {
+    if !fits {
         let wanted: Vec<String> = declared
             .shape
             .iter()

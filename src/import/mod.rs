@@ -23,23 +23,30 @@ mod layout;
 mod model;
 mod ops;
 mod outputs;
+mod schema;
 mod tensors;
 
 use std::collections::BTreeMap;
 
-use tinsmith_proto::{Message, ModelProto};
+use tinsmith_proto::{Message, ModelProto, TensorProto};
 
 use crate::ir::{FloatGraph, Problem};
+use crate::op::OpError;
+use crate::op::tensor::Values;
 
 pub use ops::operators;
 
 /// What the model leaves open.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
     /// Numbers for symbolic dimensions, by name.
     pub dims: BTreeMap<String, usize>,
     /// Whole shapes of inputs, by name.
     pub shapes: BTreeMap<String, Vec<usize>>,
+    /// Values of inputs that are known now, by name: those inputs are constants then. What decides shapes must be known.
+    pub values: BTreeMap<String, Values>,
+    /// The most elements that a node may find whose count depends on data (`NonZero`, `Compress`, `Unique`), by its name.
+    pub bounds: BTreeMap<String, usize>,
 }
 
 /// Why bytes are no model that can be taken.
@@ -73,4 +80,14 @@ pub fn onnx(bytes: &[u8], options: &Options) -> Result<FloatGraph, ImportError> 
         reason: error.to_string(),
     })?;
     model::import(model, bytes.len(), options)
+}
+
+/// Reads one tensor: the bytes of a `TensorProto`, as ONNX's own test data has them.
+///
+/// # Errors
+/// Where the bytes are no tensor of numbers or Booleans with its values inside.
+pub fn tensor(bytes: &[u8]) -> Result<Values, OpError> {
+    let tensor =
+        TensorProto::decode(bytes).map_err(|error| OpError::new(format!("not a tensor: {error}")))?;
+    tensors::values(&tensor)
 }

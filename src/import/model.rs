@@ -7,12 +7,13 @@ use tinsmith_proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, Tens
 use super::builder::{Builder, Tensor};
 use super::inputs::{Resolver, problem};
 use super::ops::{self, Call};
+use super::schema::{self, plain_domain};
 use super::{ImportError, Options, outputs, tensors};
 use crate::ir::{FloatGraph, Problem};
 use crate::op::OpError;
 
 /// The versions of ONNX's own operators whose meaning is known.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
+const OPSETS: std::ops::RangeInclusive<i64> = 1..=27;
 
 /// A decoded model, built into a graph.
 pub(super) fn import(
@@ -140,11 +141,15 @@ impl Import {
         for info in inputs {
             resolved.push((&info.name, resolver.resolve(info)));
         }
+        resolver.check_values();
         self.graph.graph.notes.append(&mut resolver.notes);
         self.problems.append(&mut resolver.problems);
         for (name, ty) in resolved {
-            let value = ty.map(|ty| self.graph.tensor(name.clone(), ty, None));
-            self.graph.graph.inputs.extend(value);
+            let given = options.values.get(name);
+            let value = ty.map(|ty| self.graph.tensor(name.clone(), ty, given.cloned()));
+            if given.is_none() {
+                self.graph.graph.inputs.extend(value);
+            }
             if self.values.insert(name.clone(), value).is_some() || name.is_empty() {
                 self.refuse(
                     name,
@@ -197,12 +202,7 @@ impl Import {
                 "a version of domain `{domain}` wanted in the model, none found"
             )));
         };
-        if version < importer.since {
-            return Err(OpError::new(format!(
-                "an operator of opset {version} wanted, one of opset {} found",
-                importer.since
-            )));
-        }
+        schema::check(node, version)?;
         let mut inputs = Vec::with_capacity(node.input.len());
         let mut known = true;
         for name in &node.input {
@@ -219,24 +219,16 @@ impl Import {
         while let Some(None) = inputs.last() {
             inputs.pop();
         }
-        if !importer.inputs.contains(&inputs.len()) {
-            let (least, most) = (importer.inputs.start(), importer.inputs.end());
-            let found = inputs.len();
-            return Err(OpError::new(format!(
-                "{least} to {most} inputs wanted, {found} found"
-            )));
-        }
         let output = node.output.first().map_or("", String::as_str);
         self.graph.begin(name(node), output);
         let first_new = self.graph.len();
         let call = Call::new(&mut self.graph, node, version, inputs);
         let made = call.import(importer.import)?;
         // What the node did not make itself, it passed through: that keeps its name.
-        if let Some(&tensor) = made.first()
-            && tensor.index() >= first_new
-            && !output.is_empty()
-        {
-            self.graph.rename(tensor, output);
+        for (&tensor, output) in made.iter().zip(&node.output) {
+            if tensor.index() >= first_new && !output.is_empty() {
+                self.graph.rename(tensor, output);
+            }
         }
         Ok(Some(made))
     }
@@ -254,7 +246,7 @@ impl Import {
                 continue;
             }
             if made.is_some() && tensor.is_none() && read.contains(output.as_str()) {
-                let reason = format!("only the first output in use wanted, `{output}` is read too");
+                let reason = format!("outputs that are supported here wanted, `{output}` is read too");
                 self.refuse(name(node), &operator(node), OpError::new(reason));
             }
             self.values.insert(output.clone(), tensor);
@@ -303,11 +295,6 @@ fn unknown(node: &NodeProto, model: &ModelProto) -> OpError {
     } else {
         OpError::new("unknown operator").with_help("`tinsmith ops` lists the supported ones")
     }
-}
-
-/// ONNX's own domain has two spellings.
-fn plain_domain(domain: &str) -> &str {
-    if domain == "ai.onnx" { "" } else { domain }
 }
 
 /// A node's name, or its first output's.

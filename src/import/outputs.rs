@@ -9,6 +9,7 @@ use super::inputs::{declared_element, problem};
 use super::model::Value;
 use super::tensors::dtype;
 use crate::ir::{FloatGraph, Problem};
+use crate::op::tensor::Values;
 use crate::op::{Op, OpError, Reshape};
 
 /// The model's outputs with their names; problems are noted.
@@ -66,14 +67,20 @@ fn output(builder: &mut Builder, name: &str, tensor: Tensor, element: Option<i32
             )));
         }
     }
-    let constant = builder.constant_of(tensor).is_some();
-    if constant || builder.graph.inputs.contains(&tensor) && builder.graph.tensors[tensor].name == name {
-        let found = if constant { "a constant" } else { "an input" };
-        return Err(OpError::new(format!("a computed value wanted, {found} found"))
+    let constant = builder.constant_of(tensor).map(|values| Values::clone(values));
+    if builder.graph.inputs.contains(&tensor) && builder.graph.tensors[tensor].name == name {
+        return Err(OpError::new("a computed value wanted, an input found")
             .with_help("remove it from the model's outputs"));
     }
-    let shared = builder.producer(tensor).is_none() || builder.graph.outputs.contains(&tensor);
-    let output = if shared {
+    let shared = builder.graph.inputs.contains(&tensor) || builder.graph.outputs.contains(&tensor);
+    let output = if let Some(values) = constant {
+        // A copy of its own: other nodes may read the constant, or another output be the same one.
+        if builder.graph.tensors[tensor].name == name {
+            let kept = format!("{name}/value");
+            builder.rename_fresh(tensor, &kept);
+        }
+        builder.tensor(name.to_owned(), values.ty(), Some(values))
+    } else if shared {
         // An input, or the same value under two names: a copy of its own.
         let shape = builder.shape(tensor).to_vec();
         builder.begin(name, name);

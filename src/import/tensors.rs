@@ -1,10 +1,13 @@
 //! Element types and the values of constants.
 
+use std::fmt::Display;
+
+use half::{bf16, f16};
 use tinsmith_proto::TensorProto;
 use tinsmith_proto::tensor_proto::{DataLocation, DataType};
 
 use crate::op::OpError;
-use crate::op::tensor::{DType, Data, Shape, Values};
+use crate::op::tensor::{DType, Data, Narrow, Shape, Values};
 
 /// No tensor of a model for small devices comes near this; arithmetic on sizes below it cannot overflow.
 pub(super) const MAX_ELEMENTS: usize = 1 << 31;
@@ -14,23 +17,31 @@ pub(super) fn dtype(number: i32) -> Result<DType, OpError> {
     let found = match DataType::try_from(number) {
         Ok(DataType::Float) => return Ok(DType::F32),
         Ok(DataType::Double) => return Ok(DType::F64),
+        Ok(DataType::Float16) => return Ok(DType::F16),
+        Ok(DataType::Bfloat16) => return Ok(DType::BF16),
         Ok(DataType::Int8) => return Ok(DType::I8),
         Ok(DataType::Uint8) => return Ok(DType::U8),
         Ok(DataType::Int16) => return Ok(DType::I16),
+        Ok(DataType::Uint16) => return Ok(DType::U16),
         Ok(DataType::Int32) => return Ok(DType::I32),
+        Ok(DataType::Uint32) => return Ok(DType::U32),
         Ok(DataType::Int64) => return Ok(DType::I64),
+        Ok(DataType::Uint64) => return Ok(DType::U64),
         Ok(DataType::Bool) => return Ok(DType::Bool),
+        Ok(DataType::Int2) => return Ok(DType::Narrow(Narrow::I2)),
+        Ok(DataType::Uint2) => return Ok(DType::Narrow(Narrow::U2)),
+        Ok(DataType::Int4) => return Ok(DType::Narrow(Narrow::I4)),
+        Ok(DataType::Uint4) => return Ok(DType::Narrow(Narrow::U4)),
+        Ok(DataType::Float4e2m1) => return Ok(DType::Narrow(Narrow::F4E2M1)),
+        Ok(DataType::Float8e4m3fn) => return Ok(DType::Narrow(Narrow::F8E4M3Fn)),
+        Ok(DataType::Float8e4m3fnuz) => return Ok(DType::Narrow(Narrow::F8E4M3FnUz)),
+        Ok(DataType::Float8e5m2) => return Ok(DType::Narrow(Narrow::F8E5M2)),
+        Ok(DataType::Float8e5m2fnuz) => return Ok(DType::Narrow(Narrow::F8E5M2FnUz)),
+        Ok(DataType::Float8e8m0) => return Ok(DType::Narrow(Narrow::F8E8M0)),
         Ok(other) => other.as_str_name().to_lowercase(),
         Err(_) => format!("number {number}"),
     };
-    let error = OpError::new(format!(
-        "element type float, double, int8, uint8, int16, int32, int64 or bool wanted, {found} found"
-    ));
-    Err(if matches!(found.as_str(), "float16" | "bfloat16") {
-        error.with_help("export the model in float32")
-    } else {
-        error
-    })
+    Err(OpError::new(format!("numbers or Booleans wanted, {found} found")))
 }
 
 /// A shape whose element count stays below [`MAX_ELEMENTS`].
@@ -78,9 +89,9 @@ pub(super) fn values(tensor: &TensorProto) -> Result<Values, OpError> {
     let shape = checked_shape(&tensor.dims)?;
     let count = elements(&shape)?;
     let data = if tensor.raw_data.is_empty() {
-        typed(tensor, dtype)?
+        typed(tensor, dtype, count)?
     } else {
-        raw(&tensor.raw_data, dtype)?
+        raw(&tensor.raw_data, dtype, count)?
     };
     if data.len() != count {
         return Err(OpError::new(format!(
@@ -91,10 +102,10 @@ pub(super) fn values(tensor: &TensorProto) -> Result<Values, OpError> {
     Ok(Values::new(shape, data))
 }
 
-/// Little-endian values without gaps.
-fn raw(bytes: &[u8], dtype: DType) -> Result<Data, OpError> {
-    fn chunks<const N: usize, T>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
-        bytes.as_chunks().0.iter().map(|&chunk| from(chunk)).collect()
+/// Little-endian values without gaps; narrow ones packed, the first in the lowest bits.
+fn raw(bytes: &[u8], dtype: DType, count: usize) -> Result<Data, OpError> {
+    if let DType::Narrow(narrow) = dtype {
+        return packed(bytes, narrow, count);
     }
     if !bytes.len().is_multiple_of(dtype.bytes()) {
         return Err(OpError::new(format!(
@@ -102,21 +113,28 @@ fn raw(bytes: &[u8], dtype: DType) -> Result<Data, OpError> {
             bytes.len()
         )));
     }
-    Ok(match dtype {
-        DType::F32 => Data::F32(chunks(bytes, f32::from_le_bytes)),
-        DType::F64 => Data::F64(chunks(bytes, f64::from_le_bytes)),
-        DType::I8 => Data::I8(chunks(bytes, i8::from_le_bytes)),
-        DType::U8 => Data::U8(bytes.to_vec()),
-        DType::I16 => Data::I16(chunks(bytes, i16::from_le_bytes)),
-        DType::I32 => Data::I32(chunks(bytes, i32::from_le_bytes)),
-        DType::I64 => Data::I64(chunks(bytes, i64::from_le_bytes)),
-        DType::Bool => Data::Bool(bytes.iter().map(|&byte| byte != 0).collect()),
-    })
+    Ok(Data::from_le_bytes(dtype, bytes))
+}
+
+/// Codes that share bytes, the first in the lowest bits; unused bits of the last byte count for nothing.
+fn packed(bytes: &[u8], narrow: Narrow, count: usize) -> Result<Data, OpError> {
+    let (bits, per_byte) = (narrow.bits(), 8 / narrow.bits());
+    if bytes.len() != count.div_ceil(per_byte) {
+        return Err(OpError::new(format!(
+            "{} bytes for {count} values of {} wanted, {} found",
+            count.div_ceil(per_byte),
+            narrow.name(),
+            bytes.len()
+        )));
+    }
+    let mask = ((1_u16 << bits) - 1) as u8;
+    let code = |i: usize| bytes[i / per_byte] >> (i % per_byte * bits) & mask;
+    Ok(Data::Narrow(narrow, (0..count).map(code).collect()))
 }
 
 /// Values in the field of their type.
-fn typed(tensor: &TensorProto, dtype: DType) -> Result<Data, OpError> {
-    fn narrow<T: TryFrom<i32>>(values: &[i32], dtype: DType) -> Result<Vec<T>, OpError> {
+fn typed(tensor: &TensorProto, dtype: DType, count: usize) -> Result<Data, OpError> {
+    fn narrow<S: Copy + Display, T: TryFrom<S>>(values: &[S], dtype: DType) -> Result<Vec<T>, OpError> {
         let convert = |&value| {
             T::try_from(value).map_err(|_| OpError::new(format!("values of {dtype} wanted, {value} found")))
         };
@@ -126,11 +144,21 @@ fn typed(tensor: &TensorProto, dtype: DType) -> Result<Data, OpError> {
     Ok(match dtype {
         DType::F32 => Data::F32(tensor.float_data.clone()),
         DType::F64 => Data::F64(tensor.double_data.clone()),
+        DType::F16 => Data::F16(narrow(ints, dtype)?.into_iter().map(f16::from_bits).collect()),
+        DType::BF16 => Data::BF16(narrow(ints, dtype)?.into_iter().map(bf16::from_bits).collect()),
         DType::I8 => Data::I8(narrow(ints, dtype)?),
         DType::U8 => Data::U8(narrow(ints, dtype)?),
         DType::I16 => Data::I16(narrow(ints, dtype)?),
+        DType::U16 => Data::U16(narrow(ints, dtype)?),
         DType::I32 => Data::I32(ints.clone()),
+        DType::U32 => Data::U32(narrow(&tensor.uint64_data, dtype)?),
         DType::I64 => Data::I64(tensor.int64_data.clone()),
+        DType::U64 => Data::U64(tensor.uint64_data.clone()),
         DType::Bool => Data::Bool(ints.iter().map(|&value| value != 0).collect()),
+        DType::Narrow(kind) => {
+            // Packed bytes, each in an int32; the upper bits are the sign's.
+            let bytes: Vec<u8> = ints.iter().map(|&byte| byte as u8).collect();
+            packed(&bytes, kind, count)?
+        }
     })
 }

@@ -28,8 +28,9 @@ mod parse;
 use std::fmt::{self, Debug, Display, Write};
 
 use super::{Graph, Handle};
+use crate::op::data::with_elements;
 use crate::op::quant::Quantization;
-use crate::op::tensor::{Data, Values};
+use crate::op::tensor::Values;
 
 pub use parse::{ParseError, ParseErrorKind, TensorParts, TextTensor, parse};
 
@@ -152,16 +153,7 @@ impl<T: TextTensor> Display for Typed<'_, T> {
 
 fn write_values(to: &mut impl Write, values: &Values, constants: Constants) -> fmt::Result {
     if constants == Constants::Full || values.data.len() <= SMALL {
-        match &values.data {
-            Data::F32(v) => write_elements(to, v),
-            Data::F64(v) => write_elements(to, v),
-            Data::I8(v) => write_elements(to, v),
-            Data::U8(v) => write_elements(to, v),
-            Data::I16(v) => write_elements(to, v),
-            Data::I32(v) => write_elements(to, v),
-            Data::I64(v) => write_elements(to, v),
-            Data::Bool(v) => write_elements(to, v),
-        }
+        with_elements!(values.data, v => write_elements(to, v))
     } else {
         let reals = values.to_f64();
         let least = reals.iter().copied().fold(f64::INFINITY, f64::min);
@@ -185,20 +177,8 @@ fn write_elements(to: &mut impl Write, elements: &[impl Debug]) -> fmt::Result {
 /// FNV-1a over the elements' bytes: tells constants apart in snapshots, nothing more.
 fn hash(values: &Values) -> u64 {
     let mut state = 0xcbf2_9ce4_8422_2325;
-    let mut feed = |bytes: &[u8]| {
-        for &byte in bytes {
-            state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    match &values.data {
-        Data::F32(v) => v.iter().for_each(|x| feed(&x.to_le_bytes())),
-        Data::F64(v) => v.iter().for_each(|x| feed(&x.to_le_bytes())),
-        Data::I8(v) => v.iter().for_each(|x| feed(&x.to_le_bytes())),
-        Data::U8(v) => v.iter().for_each(|x| feed(&x.to_le_bytes())),
-        Data::I16(v) => v.iter().for_each(|x| feed(&x.to_le_bytes())),
-        Data::I32(v) => v.iter().for_each(|x| feed(&x.to_le_bytes())),
-        Data::I64(v) => v.iter().for_each(|x| feed(&x.to_le_bytes())),
-        Data::Bool(v) => v.iter().for_each(|&x| feed(&[x.into()])),
+    for byte in values.data.to_le_bytes() {
+        state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     state
 }

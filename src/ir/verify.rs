@@ -21,7 +21,7 @@ use std::collections::HashSet;
 use super::{Graph, Handle, Node, TensorInfo};
 use crate::op::OpError;
 use crate::op::quant::Quantization;
-use crate::op::tensor::{DType, TensorType};
+use crate::op::tensor::{DType, Narrow, TensorType};
 
 /// The rule a graph breaks, where, and what was wanted and found.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -270,7 +270,14 @@ fn integer_range(dtype: DType) -> Option<(i64, i64)> {
         DType::I16 => Some((i16::MIN.into(), i16::MAX.into())),
         DType::I32 => Some((i32::MIN.into(), i32::MAX.into())),
         DType::I64 => Some((i64::MIN, i64::MAX)),
-        DType::F32 | DType::F64 | DType::Bool => None,
+        DType::U16 => Some((0, u16::MAX.into())),
+        DType::U32 => Some((0, u32::MAX.into())),
+        DType::U64 => Some((0, i64::MAX)),
+        DType::Narrow(Narrow::I4) => Some((-8, 7)),
+        DType::Narrow(Narrow::U4) => Some((0, 15)),
+        DType::Narrow(Narrow::I2) => Some((-2, 1)),
+        DType::Narrow(Narrow::U2) => Some((0, 3)),
+        DType::F32 | DType::F64 | DType::F16 | DType::BF16 | DType::Bool | DType::Narrow(_) => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Add, Sub, Mul, Div: <https://onnx.ai/onnx/operators/onnx__Add.html> and its neighbours, NumPy broadcasting.
 
+use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 use super::element::Element;
@@ -55,7 +56,12 @@ impl Operator for Binary {
             DType::I16 => self.elementwise::<i16>(inputs, &ty.shape),
             DType::I32 => self.elementwise::<i32>(inputs, &ty.shape),
             DType::I64 => self.elementwise::<i64>(inputs, &ty.shape),
-            DType::Bool => Err(OpError::new("numbers wanted, bool found")),
+            DType::F16 => self.elementwise::<f16>(inputs, &ty.shape),
+            DType::BF16 => self.elementwise::<bf16>(inputs, &ty.shape),
+            DType::U16 => self.elementwise::<u16>(inputs, &ty.shape),
+            DType::U32 => self.elementwise::<u32>(inputs, &ty.shape),
+            DType::U64 => self.elementwise::<u64>(inputs, &ty.shape),
+            DType::Bool | DType::Narrow(_) => Err(OpError::new(format!("numbers wanted, {ty} found"))),
         }?;
         Ok(vec![Values::new(ty.shape, data)])
     }

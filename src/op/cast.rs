@@ -1,9 +1,10 @@
 //! Cast: <https://onnx.ai/onnx/operators/onnx__Cast.html>.
 
+use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 use super::quant::{QuantTensor, Range};
-use super::tensor::{DType, Data, TensorType, Values};
+use super::tensor::{DType, Data, TensorType, Values, View};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -59,16 +60,42 @@ impl Operator for Cast {
 ///
 /// Floats are cut toward zero and saturate, NaN becomes 0 (ONNX leaves both open); integers wrap into narrower ones
 /// and round to nearest, ties to even, into floats; anything but zero is true, NaN included.
-pub(super) fn convert(data: &Data, to: DType) -> Data {
-    match data {
-        Data::F32(v) => from_floats(v, to),
-        Data::F64(v) => from_floats(v, to),
-        Data::I8(v) => from_integers(v, to),
-        Data::U8(v) => from_integers(v, to),
-        Data::I16(v) => from_integers(v, to),
-        Data::I32(v) => from_integers(v, to),
-        Data::I64(v) => from_integers(v, to),
-        Data::Bool(v) => from_integers(v, to),
+pub(crate) fn convert(data: &Data, to: DType) -> Data {
+    let integers: Vec<i128> = match data.view() {
+        View::I8(v) => v.iter().map(|&x| x.into()).collect(),
+        View::U8(v) => v.iter().map(|&x| x.into()).collect(),
+        View::I16(v) => v.iter().map(|&x| x.into()).collect(),
+        View::U16(v) => v.iter().map(|&x| x.into()).collect(),
+        View::I32(v) => v.iter().map(|&x| x.into()).collect(),
+        View::U32(v) => v.iter().map(|&x| x.into()).collect(),
+        View::I64(v) => v.iter().map(|&x| x.into()).collect(),
+        View::U64(v) => v.iter().map(|&x| x.into()).collect(),
+        View::Bool(v) => v.iter().map(|&x| x.into()).collect(),
+        View::F64(v) => return from_floats(v, to),
+        View::F32(v) => return from_floats(v, to),
+        View::F16(v) => return from_floats(v, to),
+        View::BF16(v) => return from_floats(v, to),
+        View::Narrow(narrow, v) => {
+            let reals: Vec<f32> = v.iter().map(|&code| narrow.decode(code)).collect();
+            return from_floats(&reals, to);
+        }
+    };
+    let elements = integers.into_iter();
+    match to {
+        DType::F32 => Data::F32(elements.map(|x| x as f32).collect()),
+        DType::F64 => Data::F64(elements.map(|x| x as f64).collect()),
+        DType::F16 => Data::F16(elements.map(|x| f16::from_f64(x as f64)).collect()),
+        DType::BF16 => Data::BF16(elements.map(|x| bf16::from_f64(x as f64)).collect()),
+        DType::I8 => Data::I8(elements.map(|x| x as i8).collect()),
+        DType::U8 => Data::U8(elements.map(|x| x as u8).collect()),
+        DType::I16 => Data::I16(elements.map(|x| x as i16).collect()),
+        DType::U16 => Data::U16(elements.map(|x| x as u16).collect()),
+        DType::I32 => Data::I32(elements.map(|x| x as i32).collect()),
+        DType::U32 => Data::U32(elements.map(|x| x as u32).collect()),
+        DType::I64 => Data::I64(elements.map(|x| x as i64).collect()),
+        DType::U64 => Data::U64(elements.map(|x| x as u64).collect()),
+        DType::Bool => Data::Bool(elements.map(|x| x != 0).collect()),
+        DType::Narrow(narrow) => Data::Narrow(narrow, elements.map(|x| narrow.encode(x as f32)).collect()),
     }
 }
 
@@ -77,25 +104,17 @@ fn from_floats<T: Copy + Into<f64>>(elements: &[T], to: DType) -> Data {
     match to {
         DType::F32 => Data::F32(elements.map(|x: f64| x as f32).collect()),
         DType::F64 => Data::F64(elements.collect()),
+        DType::F16 => Data::F16(elements.map(f16::from_f64).collect()),
+        DType::BF16 => Data::BF16(elements.map(bf16::from_f64).collect()),
         DType::I8 => Data::I8(elements.map(|x: f64| x as i8).collect()),
         DType::U8 => Data::U8(elements.map(|x: f64| x as u8).collect()),
         DType::I16 => Data::I16(elements.map(|x: f64| x as i16).collect()),
+        DType::U16 => Data::U16(elements.map(|x: f64| x as u16).collect()),
         DType::I32 => Data::I32(elements.map(|x: f64| x as i32).collect()),
+        DType::U32 => Data::U32(elements.map(|x: f64| x as u32).collect()),
         DType::I64 => Data::I64(elements.map(|x: f64| x as i64).collect()),
+        DType::U64 => Data::U64(elements.map(|x: f64| x as u64).collect()),
         DType::Bool => Data::Bool(elements.map(|x: f64| x != 0.0).collect()),
-    }
-}
-
-fn from_integers<T: Copy + Into<i64>>(elements: &[T], to: DType) -> Data {
-    let elements = elements.iter().map(|&x| x.into());
-    match to {
-        DType::F32 => Data::F32(elements.map(|x: i64| x as f32).collect()),
-        DType::F64 => Data::F64(elements.map(|x: i64| x as f64).collect()),
-        DType::I8 => Data::I8(elements.map(|x: i64| x as i8).collect()),
-        DType::U8 => Data::U8(elements.map(|x: i64| x as u8).collect()),
-        DType::I16 => Data::I16(elements.map(|x: i64| x as i16).collect()),
-        DType::I32 => Data::I32(elements.map(|x: i64| x as i32).collect()),
-        DType::I64 => Data::I64(elements.collect()),
-        DType::Bool => Data::Bool(elements.map(|x: i64| x != 0).collect()),
+        DType::Narrow(narrow) => Data::Narrow(narrow, elements.map(|x| narrow.encode(x as f32)).collect()),
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! Integers wrap, and their division truncates. Floats round after every operation; nothing is fused.
 
+use half::{bf16, f16};
+
 use super::Clamp;
-use super::tensor::Data;
+use super::tensor::{Data, View};
 
 /// An element type with arithmetic.
 pub trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
@@ -43,12 +45,12 @@ pub trait Real: Element {
 }
 
 macro_rules! floats {
-    ($($float:ident, $variant:ident, $exp:path, $tanh:path;)*) => {$(
+    ($($float:ident, $variant:ident, $from_f64:expr, $map:expr, $exp:path, $tanh:path, $sqrt:path;)*) => {$(
         impl Element for $float {
             const LOWEST: Self = $float::NEG_INFINITY;
 
             fn of(data: &Data) -> Option<&[Self]> {
-                if let Data::$variant(elements) = data { Some(elements) } else { None }
+                if let View::$variant(elements) = data.view() { Some(elements) } else { None }
             }
             fn data(elements: Vec<Self>) -> Data {
                 Data::$variant(elements)
@@ -76,11 +78,11 @@ macro_rules! floats {
             #[inline(always)]
             fn clamped(self, clamp: Clamp) -> Self {
                 let low = clamp.min.map_or(self, |min| {
-                    let min = $float::from(min);
+                    let min = $float::from_f64(min.into());
                     if self < min { min } else { self }
                 });
                 clamp.max.map_or(low, |max| {
-                    let max = $float::from(max);
+                    let max = $float::from_f64(max.into());
                     if low > max { max } else { low }
                 })
             }
@@ -89,28 +91,34 @@ macro_rules! floats {
         impl Real for $float {
             #[inline(always)]
             fn from_f64(x: f64) -> Self {
-                x as Self
+                $from_f64(x)
             }
             #[inline(always)]
             fn to_f64(self) -> f64 {
                 f64::from(self)
             }
             fn exp(self) -> Self {
-                $exp(self)
+                $map(self, $exp)
             }
             fn tanh(self) -> Self {
-                $tanh(self)
+                $map(self, $tanh)
             }
             fn sqrt(self) -> Self {
-                $float::sqrt(self)
+                $map(self, $sqrt)
             }
         }
     )*};
 }
 
 floats! {
-    f32, F32, libm::expf, libm::tanhf;
-    f64, F64, libm::exp, libm::tanh;
+    f32, F32, |x| x as f32, apply, libm::expf, libm::tanhf, f32::sqrt;
+    f64, F64, |x| x, apply, libm::exp, libm::tanh, f64::sqrt;
+    f16, F16, f16::from_f64, |x: f16, f: fn(f32) -> f32| f16::from_f32(f(x.to_f32())), libm::expf, libm::tanhf, f32::sqrt;
+    bf16, BF16, bf16::from_f64, |x: bf16, f: fn(f32) -> f32| bf16::from_f32(f(x.to_f32())), libm::expf, libm::tanhf, f32::sqrt;
+}
+
+fn apply<T>(x: T, f: fn(T) -> T) -> T {
+    f(x)
 }
 
 macro_rules! integers {
@@ -119,7 +127,7 @@ macro_rules! integers {
             const LOWEST: Self = $integer::MIN;
 
             fn of(data: &Data) -> Option<&[Self]> {
-                if let Data::$variant(elements) = data { Some(elements) } else { None }
+                if let View::$variant(elements) = data.view() { Some(elements) } else { None }
             }
             fn data(elements: Vec<Self>) -> Data {
                 Data::$variant(elements)
@@ -152,6 +160,9 @@ integers! {
     i8, I8;
     u8, U8;
     i16, I16;
+    u16, U16;
     i32, I32;
+    u32, U32;
     i64, I64;
+    u64, U64;
 }

@@ -1,5 +1,6 @@
 //! MatMul: <https://onnx.ai/onnx/operators/onnx__MatMul.html>, NumPy's rules for ranks and batches.
 
+use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 use super::element::Element;
@@ -39,7 +40,14 @@ impl Operator for MatMul {
             DType::I16 => products::<i16>(inputs),
             DType::I32 => products::<i32>(inputs),
             DType::I64 => products::<i64>(inputs),
-            DType::Bool => return Err(OpError::new("numbers wanted, bool found")),
+            DType::F16 => products::<f16>(inputs),
+            DType::BF16 => products::<bf16>(inputs),
+            DType::U16 => products::<u16>(inputs),
+            DType::U32 => products::<u32>(inputs),
+            DType::U64 => products::<u64>(inputs),
+            DType::Bool | DType::Narrow(_) => {
+                return Err(OpError::new(format!("numbers wanted, {ty} found")));
+            }
         };
         Ok(vec![Values::new(ty.shape, data)])
     }

@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::data::with_numbers;
 use super::element::Element;
 use super::lower::{KernelCall, Operand};
 use super::movement;
 use super::quant::{QuantTensor, Range};
 use super::real;
 use super::rescale::{self, Codes};
-use super::tensor::{Data, TensorType, Values};
+use super::tensor::{TensorType, Values};
 use super::window::{extents_fit, is_one_image};
 use super::{
     Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect,
@@ -54,16 +55,10 @@ impl Operator for MaxPool {
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
         let ty = expect::output(self, inputs)?;
         let x = inputs[0];
-        let data = match &x.data {
-            Data::F32(v) => Data::F32(self.largest(v, &x.shape, &ty.shape)),
-            Data::F64(v) => Data::F64(self.largest(v, &x.shape, &ty.shape)),
-            Data::I8(v) => Data::I8(self.largest(v, &x.shape, &ty.shape)),
-            Data::U8(v) => Data::U8(self.largest(v, &x.shape, &ty.shape)),
-            Data::I16(v) => Data::I16(self.largest(v, &x.shape, &ty.shape)),
-            Data::I32(v) => Data::I32(self.largest(v, &x.shape, &ty.shape)),
-            Data::I64(v) => Data::I64(self.largest(v, &x.shape, &ty.shape)),
-            Data::Bool(_) => return Err(OpError::new("numbers wanted, bool found")),
-        };
+        let data = with_numbers!(
+            x.data, v => Element::data(self.largest(v, &x.shape, &ty.shape)),
+            else return Err(OpError::new(format!("numbers wanted, {} found", x.ty())))
+        );
         Ok(vec![Values::new(ty.shape, data)])
     }
 

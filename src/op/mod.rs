@@ -13,8 +13,10 @@ mod cast;
 mod concat;
 mod conv2d;
 pub(crate) mod convolve;
+pub(crate) mod data;
 mod delay;
 mod dense;
+mod dtype;
 pub mod element;
 mod expect;
 mod gather;
@@ -23,6 +25,7 @@ mod lower;
 mod matmul;
 mod max_pool;
 mod movement;
+mod narrow;
 mod pad;
 mod pairwise;
 pub mod quant;
@@ -271,6 +274,24 @@ pub struct Support {
 }
 
 operators! {
-    AveragePool, BatchNormalization, Binary, Cast, Concat, Conv2d, Delay, Dense, DequantizeLinear, Gather, MatMul,
-    MaxPool, Pad, QuantizeLinear, ReduceMean, Reshape, Slice, Softmax, Transpose, Unary,
+    AveragePool,
+    BatchNormalization,
+    Binary,
+    Cast,
+    Concat,
+    Conv2d,
+    Delay,
+    Dense,
+    DequantizeLinear,
+    Gather,
+    MatMul,
+    MaxPool,
+    Pad,
+    QuantizeLinear,
+    ReduceMean,
+    Reshape,
+    Slice,
+    Softmax,
+    Transpose,
+    Unary,
 }

@@ -8,7 +8,7 @@ use super::movement::{self, Move};
 use super::quant::{QuantTensor, Range};
 use super::rescale::{self, Codes};
 use super::tensor::{Data, TensorType, Values, picked_indices, row_major_strides, strided_indices};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, cast, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 use tinsmith_runtime::format::{Fill, FillF32};
 use tinsmith_runtime::kernels::Layer;
@@ -69,7 +69,7 @@ impl Operator for Pad {
         if let PadMode::Constant(value) = self.mode {
             // The elements, and behind them the one that stands everywhere else.
             let mut data = x.data.clone();
-            data.append(&cast::convert(&Data::F32(vec![value]), x.data.dtype()));
+            data.append(&Data::F32(vec![value]).cast(x.data.dtype()));
             let mut sources = vec![x.data.len(); ty.len()];
             let strides = row_major_strides(&ty.shape);
             let base = strides

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::average_pool::Mean;
+use super::data::with_reals;
+use super::element::Element;
 use super::element::Real;
 use super::quant::{QuantTensor, Range};
-use super::tensor::{Data, TensorType, Values, broadcast_indices};
+use super::tensor::{TensorType, Values, broadcast_indices};
 use super::window::MAX_EXTENT;
 use super::{Clamp, Window, movement};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
@@ -57,13 +59,10 @@ impl Operator for ReduceMean {
         let x = inputs[0];
         // Where each element goes: the output's index of the axes that stay, in the order of the input.
         let places = broadcast_indices(&ty.shape, &x.shape);
-        let data = match &x.data {
-            Data::F32(v) => Data::F32(mean(v, &places, ty.len())),
-            Data::F64(v) => Data::F64(mean(v, &places, ty.len())),
-            Data::I8(_) | Data::U8(_) | Data::I16(_) | Data::I32(_) | Data::I64(_) | Data::Bool(_) => {
-                return Err(OpError::new(format!("f32 or f64 wanted, {} found", x.ty())));
-            }
-        };
+        let data = with_reals!(
+            x.data, v => Element::data(mean(v, &places, ty.len())),
+            else return Err(OpError::new(format!("reals wanted, {} found", x.ty())))
+        );
         Ok(vec![Values::new(ty.shape, data)])
     }
 

@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::data::with_reals;
+use super::element::Element;
 use super::element::Real;
 use super::lower::{KernelCall, Operand, Proof};
 use super::quant::{QuantParams, QuantTensor, Range};
 use super::rescale::{self, Codes};
-use super::tensor::{Data, TensorType, Values};
+use super::tensor::{TensorType, Values};
 use super::{Clamp, movement, real};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
@@ -55,13 +57,10 @@ impl Operator for Softmax {
         let x = inputs[0];
         let extent = x.shape[self.axis];
         let inner: usize = x.shape[self.axis + 1..].iter().product();
-        let data = match &x.data {
-            Data::F32(v) => Data::F32(softmax(v, extent, inner)),
-            Data::F64(v) => Data::F64(softmax(v, extent, inner)),
-            Data::I8(_) | Data::U8(_) | Data::I16(_) | Data::I32(_) | Data::I64(_) | Data::Bool(_) => {
-                return Err(OpError::new(format!("f32 or f64 wanted, {} found", x.ty())));
-            }
-        };
+        let data = with_reals!(
+            x.data, v => Element::data(softmax(v, extent, inner)),
+            else return Err(OpError::new(format!("reals wanted, {} found", x.ty())))
+        );
         Ok(vec![Values::new(x.shape.clone(), data)])
     }
 

@@ -2,57 +2,12 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+pub use super::data::{Data, Mapped, View};
+pub use super::dtype::DType;
+pub use super::narrow::Narrow;
 
 /// Extents, outermost first. Rank 0 is a scalar.
 pub type Shape = Vec<usize>;
-
-/// The element types that a model may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum DType {
-    F32,
-    F64,
-    I8,
-    U8,
-    I16,
-    I32,
-    I64,
-    Bool,
-}
-
-impl DType {
-    /// Bytes of one element.
-    pub const fn bytes(self) -> usize {
-        match self {
-            Self::I8 | Self::U8 | Self::Bool => 1,
-            Self::I16 => 2,
-            Self::F32 | Self::I32 => 4,
-            Self::F64 | Self::I64 => 8,
-        }
-    }
-
-    /// Whether it holds reals.
-    pub const fn is_float(self) -> bool {
-        matches!(self, Self::F32 | Self::F64)
-    }
-}
-
-impl fmt::Display for DType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::F64 => "f64",
-            Self::I8 => "i8",
-            Self::U8 => "u8",
-            Self::I16 => "i16",
-            Self::I32 => "i32",
-            Self::I64 => "i64",
-            Self::Bool => "bool",
-        })
-    }
-}
 
 /// Shape and element type of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,101 +57,6 @@ impl fmt::Display for TensorType {
     }
 }
 
-/// Elements in row-major order.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Data {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-    I8(Vec<i8>),
-    U8(Vec<u8>),
-    I16(Vec<i16>),
-    I32(Vec<i32>),
-    I64(Vec<i64>),
-    Bool(Vec<bool>),
-}
-
-impl Data {
-    /// The element type.
-    pub fn dtype(&self) -> DType {
-        match self {
-            Self::F32(_) => DType::F32,
-            Self::F64(_) => DType::F64,
-            Self::I8(_) => DType::I8,
-            Self::U8(_) => DType::U8,
-            Self::I16(_) => DType::I16,
-            Self::I32(_) => DType::I32,
-            Self::I64(_) => DType::I64,
-            Self::Bool(_) => DType::Bool,
-        }
-    }
-
-    /// Number of elements.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::F32(v) => v.len(),
-            Self::F64(v) => v.len(),
-            Self::I8(v) => v.len(),
-            Self::U8(v) => v.len(),
-            Self::I16(v) => v.len(),
-            Self::I32(v) => v.len(),
-            Self::I64(v) => v.len(),
-            Self::Bool(v) => v.len(),
-        }
-    }
-
-    /// Whether there is no element.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Puts the elements of `other`, which must have the same type, behind these.
-    ///
-    /// # Panics
-    /// Where the types differ: our own broken invariant.
-    pub fn append(&mut self, other: &Self) {
-        match (self, other) {
-            (Self::F32(a), Self::F32(b)) => a.extend_from_slice(b),
-            (Self::F64(a), Self::F64(b)) => a.extend_from_slice(b),
-            (Self::I8(a), Self::I8(b)) => a.extend_from_slice(b),
-            (Self::U8(a), Self::U8(b)) => a.extend_from_slice(b),
-            (Self::I16(a), Self::I16(b)) => a.extend_from_slice(b),
-            (Self::I32(a), Self::I32(b)) => a.extend_from_slice(b),
-            (Self::I64(a), Self::I64(b)) => a.extend_from_slice(b),
-            (Self::Bool(a), Self::Bool(b)) => a.extend_from_slice(b),
-            (a, b) => panic!("{} appended to {}", b.dtype(), a.dtype()),
-        }
-    }
-
-    /// The elements' bytes, little-endian, as a blob stores them.
-    pub fn to_le_bytes(&self) -> Vec<u8> {
-        match self {
-            Self::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Self::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Self::I8(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Self::U8(v) => v.clone(),
-            Self::I16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Self::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Self::I64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            Self::Bool(v) => v.iter().map(|&x| u8::from(x)).collect(),
-        }
-    }
-
-    /// The elements at `indices`, in their order. Data movement of any element type.
-    pub fn gather(&self, indices: impl Iterator<Item = usize>) -> Self {
-        match self {
-            Self::F32(v) => Self::F32(indices.map(|i| v[i]).collect()),
-            Self::F64(v) => Self::F64(indices.map(|i| v[i]).collect()),
-            Self::I8(v) => Self::I8(indices.map(|i| v[i]).collect()),
-            Self::U8(v) => Self::U8(indices.map(|i| v[i]).collect()),
-            Self::I16(v) => Self::I16(indices.map(|i| v[i]).collect()),
-            Self::I32(v) => Self::I32(indices.map(|i| v[i]).collect()),
-            Self::I64(v) => Self::I64(indices.map(|i| v[i]).collect()),
-            Self::Bool(v) => Self::Bool(indices.map(|i| v[i]).collect()),
-        }
-    }
-}
-
 /// A tensor's elements with their shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values {
@@ -236,7 +96,7 @@ impl Values {
 
     /// The f32 elements, or `None` of another type.
     pub fn as_f32(&self) -> Option<&[f32]> {
-        if let Data::F32(v) = &self.data {
+        if let View::F32(v) = self.data.view() {
             Some(v)
         } else {
             None
@@ -245,37 +105,50 @@ impl Values {
 
     /// The int8 elements, or `None` of another type.
     pub fn as_i8(&self) -> Option<&[i8]> {
-        if let Data::I8(v) = &self.data {
+        if let View::I8(v) = self.data.view() {
             Some(v)
         } else {
             None
         }
     }
 
-    /// The elements as integers where the type is an integer or Boolean one.
+    /// The elements as integers where the type is an integer or Boolean one; u64 beyond 2^63 saturates.
     pub fn to_i64(&self) -> Option<Vec<i64>> {
-        Some(match &self.data {
-            Data::I8(v) => v.iter().map(|&x| x.into()).collect(),
-            Data::U8(v) => v.iter().map(|&x| x.into()).collect(),
-            Data::I16(v) => v.iter().map(|&x| x.into()).collect(),
-            Data::I32(v) => v.iter().map(|&x| x.into()).collect(),
-            Data::I64(v) => v.clone(),
-            Data::Bool(v) => v.iter().map(|&x| x.into()).collect(),
-            Data::F32(_) | Data::F64(_) => return None,
+        Some(match self.data.view() {
+            View::I8(v) => v.iter().map(|&x| x.into()).collect(),
+            View::U8(v) => v.iter().map(|&x| x.into()).collect(),
+            View::I16(v) => v.iter().map(|&x| x.into()).collect(),
+            View::U16(v) => v.iter().map(|&x| x.into()).collect(),
+            View::I32(v) => v.iter().map(|&x| x.into()).collect(),
+            View::U32(v) => v.iter().map(|&x| x.into()).collect(),
+            View::I64(v) => v.to_vec(),
+            View::U64(v) => v.iter().map(|&x| i64::try_from(x).unwrap_or(i64::MAX)).collect(),
+            View::Bool(v) => v.iter().map(|&x| x.into()).collect(),
+            View::Narrow(narrow, v) => {
+                let integers = v.iter().map(|&code| narrow.to_integer(code).map(i64::from));
+                return integers.collect();
+            }
+            View::F32(_) | View::F64(_) | View::F16(_) | View::BF16(_) => return None,
         })
     }
 
-    /// The elements as f64, whatever the type (i64 beyond 2^53 rounds).
+    /// The elements as f64, whatever the type (i64 and u64 beyond 2^53 round).
     pub fn to_f64(&self) -> Vec<f64> {
-        match &self.data {
-            Data::F32(v) => v.iter().map(|&x| x.into()).collect(),
-            Data::F64(v) => v.clone(),
-            Data::I8(v) => v.iter().map(|&x| x.into()).collect(),
-            Data::U8(v) => v.iter().map(|&x| x.into()).collect(),
-            Data::I16(v) => v.iter().map(|&x| x.into()).collect(),
-            Data::I32(v) => v.iter().map(|&x| x.into()).collect(),
-            Data::I64(v) => v.iter().map(|&x| x as f64).collect(),
-            Data::Bool(v) => v.iter().map(|&x| f64::from(u8::from(x))).collect(),
+        match self.data.view() {
+            View::F32(v) => v.iter().map(|&x| x.into()).collect(),
+            View::F64(v) => v.to_vec(),
+            View::F16(v) => v.iter().map(|&x| x.into()).collect(),
+            View::BF16(v) => v.iter().map(|&x| x.into()).collect(),
+            View::I8(v) => v.iter().map(|&x| x.into()).collect(),
+            View::U8(v) => v.iter().map(|&x| x.into()).collect(),
+            View::I16(v) => v.iter().map(|&x| x.into()).collect(),
+            View::U16(v) => v.iter().map(|&x| x.into()).collect(),
+            View::I32(v) => v.iter().map(|&x| x.into()).collect(),
+            View::U32(v) => v.iter().map(|&x| x.into()).collect(),
+            View::I64(v) => v.iter().map(|&x| x as f64).collect(),
+            View::U64(v) => v.iter().map(|&x| x as f64).collect(),
+            View::Bool(v) => v.iter().map(|&x| f64::from(u8::from(x))).collect(),
+            View::Narrow(narrow, v) => v.iter().map(|&code| narrow.decode(code).into()).collect(),
         }
     }
 

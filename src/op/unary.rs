@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::data::{with_numbers, with_reals};
 use super::element::{Element, Real};
 use super::lower::{InexactChannel, Operand, Proof};
 use super::quant::{QuantParams, QuantTensor, Range};
-use super::tensor::{Data, TensorType, Values};
+use super::tensor::{TensorType, Values};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use super::{movement, real, rescale};
 use crate::target::Target;
@@ -44,15 +45,15 @@ impl Operator for Unary {
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
         expect::output(self, inputs)?;
         let x = inputs[0];
-        let data = match &x.data {
-            Data::F32(v) => Data::F32(reals(self.kind, v)),
-            Data::F64(v) => Data::F64(reals(self.kind, v)),
-            Data::I8(v) => Data::I8(integers(self.kind, v)),
-            Data::U8(v) => Data::U8(integers(self.kind, v)),
-            Data::I16(v) => Data::I16(integers(self.kind, v)),
-            Data::I32(v) => Data::I32(integers(self.kind, v)),
-            Data::I64(v) => Data::I64(integers(self.kind, v)),
-            Data::Bool(_) => return Err(OpError::new("numbers wanted, bool found")),
+        let data = match (self.kind, x.data.dtype().is_float()) {
+            (UnaryKind::Clamp(_), false) => with_numbers!(
+                x.data, v => Element::data(integers(self.kind, v)),
+                else return Err(OpError::new("numbers wanted, bool found"))
+            ),
+            _ => with_reals!(
+                x.data, v => Element::data(reals(self.kind, v)),
+                else return Err(OpError::new(format!("reals wanted, {} found", x.ty())))
+            ),
         };
         Ok(vec![Values::new(x.shape.clone(), data)])
     }

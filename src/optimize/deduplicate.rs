@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::mem::discriminant;
 
 use super::edit::Tensor;
 use crate::ir::FloatGraph;
-use crate::op::tensor::{Data, Values};
+use crate::op::tensor::{Values, View};
 
 /// Merges constants of equal type and elements, and nodes of equal operator and inputs.
 ///
@@ -75,26 +74,19 @@ fn hash(values: &Values) -> u64 {
     const ELEMENTS: usize = 64;
     let mut state = DefaultHasher::new();
     values.shape.hash(&mut state);
-    discriminant(&values.data).hash(&mut state);
+    values.data.dtype().hash(&mut state);
     let len = values.data.len().min(ELEMENTS);
-    match &values.data {
-        Data::F32(v) => v[..len].iter().for_each(|x| x.to_bits().hash(&mut state)),
-        Data::F64(v) => v[..len].iter().for_each(|x| x.to_bits().hash(&mut state)),
-        Data::I8(v) => v[..len].hash(&mut state),
-        Data::U8(v) => v[..len].hash(&mut state),
-        Data::I16(v) => v[..len].hash(&mut state),
-        Data::I32(v) => v[..len].hash(&mut state),
-        Data::I64(v) => v[..len].hash(&mut state),
-        Data::Bool(v) => v[..len].hash(&mut state),
-    }
+    values.data.gather(0..len).to_le_bytes().hash(&mut state);
     state.finish()
 }
 
 fn equal(a: &Values, b: &Values) -> bool {
     a.shape == b.shape
-        && match (&a.data, &b.data) {
-            (Data::F32(a), Data::F32(b)) => a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits())),
-            (Data::F64(a), Data::F64(b)) => a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits())),
+        && match (a.data.view(), b.data.view()) {
+            (View::F32(a), View::F32(b)) => a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits())),
+            (View::F64(a), View::F64(b)) => a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits())),
+            (View::F16(a), View::F16(b)) => a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits())),
+            (View::BF16(a), View::BF16(b)) => a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits())),
             (a, b) => a == b,
         }
 }

@@ -120,12 +120,8 @@ pub(super) fn params_of(range: Option<Range>) -> QuantParams {
 
 /// The parameters under which an integer input counts as itself.
 fn integer_params(dtype: DType) -> Option<QuantParams> {
-    let zero_point = match dtype {
-        DType::I8 => 0,
-        DType::U8 => -128,
-        DType::F32 | DType::F64 | DType::I16 | DType::I32 | DType::I64 | DType::Bool => return None,
-    };
-    Some(QuantParams {
+    let zero_point = if dtype == DType::U8 { -128 } else { 0 };
+    matches!(dtype, DType::I8 | DType::U8).then_some(QuantParams {
         scale: 1.0,
         zero_point,
     })

@@ -119,7 +119,7 @@ pub fn load(port: &Port<'_>, bytes: &[u8]) -> Result<Values, EdgeError> {
     }
     let ty = model_type(port);
     let dequantize = |code: i8| arith::dequantize(code, port.scale, port.zero_point as i8);
-    let data = match (from_bytes(port.dtype, bytes), ty.dtype) {
+    let data = match (Data::from_le_bytes(dtype(port.dtype), bytes), ty.dtype) {
         (Data::I8(codes), DType::F32) => Data::F32(codes.into_iter().map(dequantize).collect()),
         (Data::I8(codes), DType::F64) => {
             Data::F64(codes.into_iter().map(|code| dequantize(code).into()).collect())
@@ -201,22 +201,10 @@ fn dtype(stored: Stored) -> DType {
         Stored::F32 => DType::F32,
         Stored::F64 => DType::F64,
         Stored::Bool => DType::Bool,
-    }
-}
-
-/// Elements from little-endian bytes; bytes that make no whole element are left out.
-fn from_bytes(stored: Stored, bytes: &[u8]) -> Data {
-    fn elements<const N: usize, T>(bytes: &[u8], read: fn([u8; N]) -> T) -> Vec<T> {
-        bytes.as_chunks().0.iter().map(|&chunk| read(chunk)).collect()
-    }
-    match stored {
-        Stored::I8 => Data::I8(elements(bytes, i8::from_le_bytes)),
-        Stored::U8 => Data::U8(bytes.to_vec()),
-        Stored::I16 => Data::I16(elements(bytes, i16::from_le_bytes)),
-        Stored::I32 => Data::I32(elements(bytes, i32::from_le_bytes)),
-        Stored::I64 => Data::I64(elements(bytes, i64::from_le_bytes)),
-        Stored::F32 => Data::F32(elements(bytes, f32::from_le_bytes)),
-        Stored::F64 => Data::F64(elements(bytes, f64::from_le_bytes)),
-        Stored::Bool => Data::Bool(bytes.iter().map(|&byte| byte != 0).collect()),
+        Stored::U16 => DType::U16,
+        Stored::U32 => DType::U32,
+        Stored::U64 => DType::U64,
+        Stored::F16 => DType::F16,
+        Stored::BF16 => DType::BF16,
     }
 }

@@ -192,52 +192,27 @@ pub(crate) fn data_type(dtype: DType) -> DataType {
     match dtype {
         DType::F32 => DataType::Float,
         DType::F64 => DataType::Double,
+        DType::F16 => DataType::Float16,
+        DType::BF16 => DataType::Bfloat16,
         DType::I8 => DataType::Int8,
         DType::U8 => DataType::Uint8,
         DType::I16 => DataType::Int16,
+        DType::U16 => DataType::Uint16,
         DType::I32 => DataType::Int32,
+        DType::U32 => DataType::Uint32,
         DType::I64 => DataType::Int64,
+        DType::U64 => DataType::Uint64,
         DType::Bool => DataType::Bool,
+        DType::Narrow(_) => unimplemented!("no test writes narrow types"),
     }
 }
 
 /// A tensor with its elements as raw bytes.
 pub(crate) fn tensor(values: &Values) -> TensorProto {
-    let raw_data: Vec<u8> = match &values.data {
-        Data::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::I8(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::U8(v) => v.clone(),
-        Data::I16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::I64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        Data::Bool(v) => v.iter().map(|&x| x.into()).collect(),
-    };
     TensorProto {
         dims: values.shape.iter().map(|&extent| extent as i64).collect(),
         data_type: data_type(values.data.dtype()).into(),
-        raw_data,
+        raw_data: values.data.to_le_bytes(),
         ..Default::default()
     }
-}
-
-/// The elements of a tensor stored as raw bytes; `None` of types that the compiler has not.
-pub(crate) fn values(tensor: &TensorProto) -> Option<Values> {
-    fn chunks<const N: usize, T>(bytes: &[u8], from: fn([u8; N]) -> T) -> Vec<T> {
-        bytes.as_chunks().0.iter().map(|&chunk| from(chunk)).collect()
-    }
-    let raw = tensor.raw_data.as_slice();
-    let data = match DataType::try_from(tensor.data_type).ok()? {
-        DataType::Float => Data::F32(chunks(raw, f32::from_le_bytes)),
-        DataType::Double => Data::F64(chunks(raw, f64::from_le_bytes)),
-        DataType::Int8 => Data::I8(chunks(raw, i8::from_le_bytes)),
-        DataType::Uint8 => Data::U8(raw.to_vec()),
-        DataType::Int16 => Data::I16(chunks(raw, i16::from_le_bytes)),
-        DataType::Int32 => Data::I32(chunks(raw, i32::from_le_bytes)),
-        DataType::Int64 => Data::I64(chunks(raw, i64::from_le_bytes)),
-        DataType::Bool => Data::Bool(raw.iter().map(|&byte| byte != 0).collect()),
-        _ => return None,
-    };
-    let shape: Vec<usize> = tensor.dims.iter().map(|&extent| extent as usize).collect();
-    (shape.iter().product::<usize>() == data.len()).then(|| Values::new(shape, data))
 }

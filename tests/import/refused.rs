@@ -107,6 +107,7 @@ fn open_dimensions_are_named_with_the_way_out() {
             .map(|shape| ("x".to_owned(), shape.to_vec()))
             .into_iter()
             .collect(),
+        ..Options::default()
     };
     let wanted = [
         "input `x`: a number for axis 2 wanted, the symbolic dimension `height` found (give it: --dim height=…)",
@@ -159,10 +160,6 @@ fn the_graph_must_hold_together() {
         &["output `x`", "an input found", "remove it"],
     );
     refused(
-        &x().ints("c", &[1]).output("c"),
-        &["output `c`", "a constant found", "remove it"],
-    );
-    refused(
         &relu(x().input("x", [1]), "x", "y").output("y"),
         &["input `x`", "a name of its own"],
     );
@@ -191,8 +188,8 @@ fn operator_sets_must_be_known() {
     none.0.opset_import.clear();
     refused(&none, &["model `test`", "none found"]);
     let mut old = model();
-    old.0.opset_import[0].version = 6;
-    refused(&old, &["opset 7 to 25 wanted, 6 found", "version_converter"]);
+    old.0.opset_import[0].version = 28;
+    refused(&old, &["opset 1 to 27 wanted, 28 found", "version_converter"]);
     let mut two = model();
     two.0.opset_import.push(two.0.opset_import[0].clone());
     two.0.opset_import[1].version = 12;
@@ -225,7 +222,7 @@ fn constants_must_be_whole_and_here() {
     refused(&external, &["initializer `w`", "`weights.bin`", "in one file"]);
     refused(
         &with(|w| w.data_type = DataType::Float16.into()),
-        &["float16 found", "float32"],
+        &["54 values for shape [3, 2, 3, 3] wanted, 108 found"],
     );
     refused(&with(|w| w.data_type = 99), &["number 99 found"]);
     refused(

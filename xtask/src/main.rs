@@ -2,6 +2,7 @@
 
 mod bench;
 mod boards;
+mod conformance;
 mod cost;
 mod picture;
 mod setup;
@@ -44,6 +45,14 @@ enum Verb {
         /// The target
         target: String,
     },
+    /// Runs ONNX's own backend tests and writes CONFORMANCE.md
+    Conformance {
+        /// Only tests whose names contain this; prints what becomes of each, writes nothing
+        only: Option<String>,
+        /// Fails where CONFORMANCE.md is out of date, and writes nothing
+        #[arg(long)]
+        check: bool,
+    },
     /// Draws the memory plan of the demo's model into examples/digits/memory-plan.svg
     Picture,
     /// Cuts the windows of the streaming data sets into arrays that `tinsmith evaluate` takes
@@ -69,6 +78,7 @@ fn main() -> ExitCode {
         Verb::Boards => boards::run(),
         Verb::Bench { format, only } => bench::run(format, only.as_deref()),
         Verb::Cost { target } => cost::run(&target),
+        Verb::Conformance { only, check } => conformance::run(only.as_deref(), check),
         Verb::Picture => picture::run(),
         Verb::Windows { output } => windows::run(&output),
     };

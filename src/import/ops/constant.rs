@@ -1,12 +1,18 @@
 //! Constants, and what the static shapes make constant.
 
 use super::super::tensors::{checked_shape, elements, values};
-use super::{Call, Made};
+use super::{Call, Importer, Made, onnx};
 use crate::op::OpError;
 use crate::op::tensor::{Data, Values};
 
+pub(super) const IMPORTERS: &[Importer] = &[
+    onnx("Constant", constant),
+    onnx("ConstantOfShape", of_shape),
+    onnx("Shape", shape),
+];
+
 /// The value comes in one of several attributes; opset 12 added the short forms.
-pub(super) fn constant(call: &mut Call<'_>) -> Made {
+fn constant(call: &mut Call<'_>) -> Made {
     let attrs = &call.attrs;
     let mut found = Vec::new();
     if let Some(tensor) = attrs.maybe_tensor("value")? {
@@ -36,7 +42,7 @@ pub(super) fn constant(call: &mut Call<'_>) -> Made {
 }
 
 /// A tensor of a constant shape with one value everywhere.
-pub(super) fn of_shape(call: &mut Call<'_>) -> Made {
+fn of_shape(call: &mut Call<'_>) -> Made {
     let value = match call.attrs.maybe_tensor("value")? {
         Some(tensor) => values(tensor)?,
         None => Values::f32([1], vec![0.0]),
@@ -53,7 +59,7 @@ pub(super) fn of_shape(call: &mut Call<'_>) -> Made {
 }
 
 /// Shapes are static here, so they are constants. Opset 15 takes a part of them.
-pub(super) fn shape(call: &mut Call<'_>) -> Made {
+fn shape(call: &mut Call<'_>) -> Made {
     let shape = call.graph.shape(call.input(0)?).to_vec();
     let rank = shape.len() as i64;
     let (start, end) = if call.version >= 15 {

@@ -1,11 +1,13 @@
 //! Conv.
 
 use super::super::layout::{conv_weights, from_image, to_image};
-use super::{Call, Made, window};
+use super::{Call, Importer, Made, onnx, window};
 use crate::op::{Clamp, Conv2d, Op, OpError};
 
+pub(super) const IMPORTERS: &[Importer] = &[onnx("Conv", conv)];
+
 /// One or two spatial axes; one becomes an image of height 1.
-pub(super) fn conv(call: &mut Call<'_>) -> Made {
+fn conv(call: &mut Call<'_>) -> Made {
     let (x, weights) = (call.input(0)?, call.input(1)?);
     let (x_ty, weights_ty) = (call.graph.ty(x), call.graph.ty(weights));
     let rank = x_ty.shape.len();

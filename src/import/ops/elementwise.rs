@@ -2,9 +2,23 @@
 
 use super::super::builder::Tensor;
 use super::super::tensors;
-use super::{Call, Made};
+use super::{Call, Importer, Made, onnx};
 use crate::op::tensor::Data;
 use crate::op::{Binary, BinaryKind, Cast, Clamp, Op, OpError, Unary, UnaryKind};
+
+pub(super) const IMPORTERS: &[Importer] = &[
+    onnx("Add", add),
+    onnx("Cast", cast),
+    onnx("Clip", clip),
+    onnx("Div", div),
+    onnx("Dropout", dropout),
+    onnx("Identity", identity),
+    onnx("Mul", mul),
+    onnx("Relu", relu),
+    onnx("Sigmoid", sigmoid),
+    onnx("Sub", sub),
+    onnx("Tanh", tanh),
+];
 
 fn binary(call: &mut Call<'_>, kind: BinaryKind) -> Made {
     let inputs = [call.input(0)?, call.input(1)?];
@@ -15,19 +29,19 @@ fn binary(call: &mut Call<'_>, kind: BinaryKind) -> Made {
     Ok(vec![call.graph.emit(op, &inputs, "")?])
 }
 
-pub(super) fn add(call: &mut Call<'_>) -> Made {
+fn add(call: &mut Call<'_>) -> Made {
     binary(call, BinaryKind::Add)
 }
 
-pub(super) fn sub(call: &mut Call<'_>) -> Made {
+fn sub(call: &mut Call<'_>) -> Made {
     binary(call, BinaryKind::Sub)
 }
 
-pub(super) fn mul(call: &mut Call<'_>) -> Made {
+fn mul(call: &mut Call<'_>) -> Made {
     binary(call, BinaryKind::Mul)
 }
 
-pub(super) fn div(call: &mut Call<'_>) -> Made {
+fn div(call: &mut Call<'_>) -> Made {
     binary(call, BinaryKind::Div)
 }
 
@@ -36,22 +50,21 @@ fn unary(call: &mut Call<'_>, kind: UnaryKind) -> Made {
     Ok(vec![call.graph.emit(Op::Unary(Unary { kind }), &[x], "")?])
 }
 
-pub(super) fn relu(call: &mut Call<'_>) -> Made {
+fn relu(call: &mut Call<'_>) -> Made {
     unary(call, UnaryKind::Clamp(Clamp::RELU))
 }
 
-pub(super) fn sigmoid(call: &mut Call<'_>) -> Made {
+fn sigmoid(call: &mut Call<'_>) -> Made {
     unary(call, UnaryKind::Sigmoid)
 }
 
-pub(super) fn tanh(call: &mut Call<'_>) -> Made {
+fn tanh(call: &mut Call<'_>) -> Made {
     unary(call, UnaryKind::Tanh)
 }
 
 /// Opset 6 has the ends as attributes, opset 11 as inputs.
-pub(super) fn clip(call: &mut Call<'_>) -> Made {
+fn clip(call: &mut Call<'_>) -> Made {
     let (min, max) = if call.version < 11 {
-        call.at_most(1)?;
         (call.attrs.maybe_float("min")?, call.attrs.maybe_float("max")?)
     } else {
         (bound(call, 1, "min")?, bound(call, 2, "max")?)
@@ -96,7 +109,7 @@ fn bound(call: &Call<'_>, index: usize, what: &str) -> Result<Option<f32>, OpErr
 }
 
 /// `saturate` and `round_mode` only matter for types that are not supported.
-pub(super) fn cast(call: &mut Call<'_>) -> Made {
+fn cast(call: &mut Call<'_>) -> Made {
     if call.version >= 19 {
         call.attrs.ignore(&["saturate", "round_mode"]);
     }
@@ -109,14 +122,13 @@ pub(super) fn cast(call: &mut Call<'_>) -> Made {
     Ok(vec![call.graph.emit(Op::Cast(Cast { to }), &[x], "")?])
 }
 
-pub(super) fn identity(call: &mut Call<'_>) -> Made {
+fn identity(call: &mut Call<'_>) -> Made {
     Ok(vec![call.input(0)?])
 }
 
 /// Nothing is dropped when inferring. Opset 12 has the ratio as an input, and a switch for training.
-pub(super) fn dropout(call: &mut Call<'_>) -> Made {
+fn dropout(call: &mut Call<'_>) -> Made {
     if call.version < 12 {
-        call.at_most(1)?;
         call.attrs.ignore(&["ratio"]);
     } else {
         call.attrs.ignore(&["seed"]);

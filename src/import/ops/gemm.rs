@@ -3,17 +3,19 @@
 use super::super::builder::Tensor;
 use super::super::layout::transpose_constant;
 use super::elementwise::scalar_like;
-use super::{Call, Made};
+use super::{Call, Importer, Made, onnx};
 use crate::op::tensor::broadcast_shape;
 use crate::op::{Binary, BinaryKind, Clamp, MatMul, Op, OpError};
 
-pub(super) fn matmul(call: &mut Call<'_>) -> Made {
+pub(super) const IMPORTERS: &[Importer] = &[onnx("Gemm", gemm), onnx("MatMul", matmul)];
+
+fn matmul(call: &mut Call<'_>) -> Made {
     let inputs = [call.input(0)?, call.input(1)?];
     Ok(vec![call.graph.emit(Op::MatMul(MatMul {}), &inputs, "")?])
 }
 
 /// `alpha · a' · b' + beta · c`, where `a'` and `b'` may be transposed. Constants take up the factors.
-pub(super) fn gemm(call: &mut Call<'_>) -> Made {
+fn gemm(call: &mut Call<'_>) -> Made {
     let a = operand(call, 0, "transA")?;
     let mut b = operand(call, 1, "transB")?;
     let alpha = call.attrs.float("alpha", 1.0)?;

@@ -15,7 +15,6 @@ mod reshape;
 mod slice;
 mod window;
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use tinsmith_proto::NodeProto;
@@ -32,86 +31,49 @@ type Made = Result<Vec<Tensor>, OpError>;
 pub(super) struct Importer {
     domain: &'static str,
     operator: &'static str,
-    /// The first opset that has it in a form known here.
-    pub(super) since: i64,
-    /// How many inputs it takes, trailing ones left out not counted.
-    pub(super) inputs: RangeInclusive<usize>,
     pub(super) import: fn(&mut Call<'_>) -> Made,
 }
 
-const fn onnx(
+/// An operator of ONNX's own domain.
+const fn onnx(operator: &'static str, import: fn(&mut Call<'_>) -> Made) -> Importer {
+    of_domain("", operator, import)
+}
+
+const fn of_domain(
+    domain: &'static str,
     operator: &'static str,
-    since: i64,
-    inputs: RangeInclusive<usize>,
     import: fn(&mut Call<'_>) -> Made,
 ) -> Importer {
     Importer {
-        domain: "",
+        domain,
         operator,
-        since,
-        inputs,
         import,
     }
 }
 
-const fn tinsmith(
-    operator: &'static str,
-    inputs: RangeInclusive<usize>,
-    import: fn(&mut Call<'_>) -> Made,
-) -> Importer {
-    Importer {
-        domain: "ai.tinsmith",
-        operator,
-        since: 1,
-        inputs,
-        import,
-    }
-}
-
-/// All importers.
-const IMPORTERS: &[Importer] = &[
-    onnx("Add", 7, 2..=2, elementwise::add),
-    onnx("AveragePool", 7, 1..=1, pool::average),
-    onnx("BatchNormalization", 7, 5..=5, normalize::batch),
-    onnx("Cast", 6, 1..=1, elementwise::cast),
-    onnx("Clip", 6, 1..=3, elementwise::clip),
-    onnx("Concat", 4, 1..=usize::MAX, movement::concat),
-    onnx("Constant", 1, 0..=0, constant::constant),
-    onnx("ConstantOfShape", 9, 1..=1, constant::of_shape),
-    onnx("Conv", 1, 2..=3, conv::conv),
-    onnx("DequantizeLinear", 10, 2..=3, quantize::dequantize),
-    onnx("Div", 7, 2..=2, elementwise::div),
-    onnx("Dropout", 7, 1..=3, elementwise::dropout),
-    onnx("Flatten", 1, 1..=1, reshape::flatten),
-    onnx("Gather", 1, 2..=2, movement::gather),
-    onnx("Gemm", 7, 2..=3, gemm::gemm),
-    onnx("GlobalAveragePool", 1, 1..=1, pool::global_average),
-    onnx("Identity", 1, 1..=1, elementwise::identity),
-    onnx("MatMul", 1, 2..=2, gemm::matmul),
-    onnx("MaxPool", 1, 1..=1, pool::max),
-    onnx("Mul", 7, 2..=2, elementwise::mul),
-    onnx("Pad", 2, 1..=4, pad::pad),
-    onnx("QuantizeLinear", 10, 2..=3, quantize::quantize),
-    onnx("ReduceMean", 1, 1..=2, reduce::mean),
-    onnx("Relu", 6, 1..=1, elementwise::relu),
-    onnx("Reshape", 5, 2..=2, reshape::reshape),
-    onnx("Shape", 1, 1..=1, constant::shape),
-    onnx("Sigmoid", 6, 1..=1, elementwise::sigmoid),
-    onnx("Slice", 1, 1..=5, slice::slice),
-    onnx("Softmax", 1, 1..=1, normalize::softmax),
-    onnx("Squeeze", 1, 1..=2, reshape::squeeze),
-    onnx("Sub", 7, 2..=2, elementwise::sub),
-    onnx("Tanh", 6, 1..=1, elementwise::tanh),
-    onnx("Transpose", 1, 1..=1, movement::transpose),
-    onnx("Unsqueeze", 1, 1..=2, reshape::unsqueeze),
-    tinsmith("Delay", 1..=1, movement::delay),
+/// All importers, family by family.
+const FAMILIES: &[&[Importer]] = &[
+    constant::IMPORTERS,
+    conv::IMPORTERS,
+    elementwise::IMPORTERS,
+    gemm::IMPORTERS,
+    movement::IMPORTERS,
+    normalize::IMPORTERS,
+    pad::IMPORTERS,
+    pool::IMPORTERS,
+    quantize::IMPORTERS,
+    reduce::IMPORTERS,
+    reshape::IMPORTERS,
+    slice::IMPORTERS,
 ];
+
+fn importers() -> impl Iterator<Item = &'static Importer> {
+    FAMILIES.iter().copied().flatten()
+}
 
 /// How to import an operator of a domain; ONNX's own is empty.
 pub(super) fn importer(domain: &str, operator: &str) -> Option<&'static Importer> {
-    IMPORTERS
-        .iter()
-        .find(|importer| importer.domain == domain && importer.operator == operator)
+    importers().find(|importer| importer.domain == domain && importer.operator == operator)
 }
 
 /// The ONNX operators that can be imported, in alphabetical order, those of other domains as `domain.Operator`.
@@ -120,7 +82,9 @@ pub fn operators() -> Vec<String> {
         "" => importer.operator.to_owned(),
         domain => format!("{domain}.{}", importer.operator),
     };
-    IMPORTERS.iter().map(name).collect()
+    let mut names: Vec<String> = importers().map(name).collect();
+    names.sort();
+    names
 }
 
 /// A node being imported.
@@ -131,6 +95,9 @@ pub(super) struct Call<'a> {
     version: i64,
     /// `None` for optional ones left out.
     inputs: Vec<Option<Tensor>>,
+    /// Names of the outputs; empty for those left out.
+    #[allow(dead_code, reason = "see `wants`")]
+    outputs: &'a [String],
 }
 
 impl<'a> Call<'a> {
@@ -145,7 +112,14 @@ impl<'a> Call<'a> {
             attrs: Attrs::new(&node.attribute),
             version,
             inputs,
+            outputs: &node.output,
         }
+    }
+
+    /// Whether the model names output `index`.
+    #[allow(dead_code, reason = "asked by operators with optional outputs")]
+    fn wants(&self, index: usize) -> bool {
+        self.outputs.get(index).is_some_and(|name| !name.is_empty())
     }
 
     /// Runs an importer and sees that it asked for every attribute.
@@ -164,18 +138,6 @@ impl<'a> Call<'a> {
     /// Input `index`, if given.
     fn optional(&self, index: usize) -> Option<Tensor> {
         self.inputs.get(index).copied().flatten()
-    }
-
-    /// Fails where there are more inputs than an operator of this opset has.
-    fn at_most(&self, inputs: usize) -> Result<(), OpError> {
-        if self.inputs.len() > inputs {
-            let found = self.inputs.len();
-            return Err(OpError::new(format!(
-                "at most {inputs} inputs wanted in opset {}, {found} found",
-                self.version
-            )));
-        }
-        Ok(())
     }
 
     /// The values of input `index`, which must be known now; `None` where it is left out.
@@ -210,7 +172,6 @@ impl<'a> Call<'a> {
     /// Axes: an attribute before opset `since`, input `index` from then on; `None` where not given.
     fn axes(&self, since: i64, index: usize) -> Result<Option<Vec<i64>>, OpError> {
         if self.version < since {
-            self.at_most(index)?;
             Ok(self.attrs.maybe_ints("axes")?.map(<[i64]>::to_vec))
         } else {
             self.constant_ints(index, "axes")

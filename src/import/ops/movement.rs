@@ -1,9 +1,16 @@
 //! Operators that move elements, and `Delay`.
 
-use super::{Call, Made, resolve_axes, resolve_axis};
+use super::{Call, Importer, Made, of_domain, onnx, resolve_axes, resolve_axis};
 use crate::op::{Concat, Delay, Gather, Op, OpError, Transpose};
 
-pub(super) fn transpose(call: &mut Call<'_>) -> Made {
+pub(super) const IMPORTERS: &[Importer] = &[
+    onnx("Concat", concat),
+    onnx("Gather", gather),
+    onnx("Transpose", transpose),
+    of_domain("ai.tinsmith", "Delay", delay),
+];
+
+fn transpose(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     let rank = call.graph.shape(x).len();
     let perm = match call.attrs.maybe_ints("perm")? {
@@ -18,7 +25,7 @@ pub(super) fn transpose(call: &mut Call<'_>) -> Made {
 }
 
 /// One input is its own concatenation.
-pub(super) fn concat(call: &mut Call<'_>) -> Made {
+fn concat(call: &mut Call<'_>) -> Made {
     let axis = call.attrs.required_int("axis")?;
     let inputs = (0..call.inputs.len())
         .map(|index| call.input(index))
@@ -31,7 +38,7 @@ pub(super) fn concat(call: &mut Call<'_>) -> Made {
 }
 
 /// Constant indices are seen to be in range.
-pub(super) fn gather(call: &mut Call<'_>) -> Made {
+fn gather(call: &mut Call<'_>) -> Made {
     let (x, indices) = (call.input(0)?, call.input(1)?);
     let shape = call.graph.shape(x);
     let axis = resolve_axis(call.attrs.int("axis", 0)?, shape.len())?;
@@ -52,7 +59,7 @@ pub(super) fn gather(call: &mut Call<'_>) -> Made {
 }
 
 /// Tinsmith's own operator with a memory of one inference.
-pub(super) fn delay(call: &mut Call<'_>) -> Made {
+fn delay(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     Ok(vec![call.graph.emit(Op::Delay(Delay {}), &[x], "")?])
 }

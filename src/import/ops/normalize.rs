@@ -1,11 +1,13 @@
 //! Normalization: by batch statistics, and to probabilities.
 
 use super::super::layout::{channels_first, channels_last};
-use super::{Call, Made, resolve_axis};
+use super::{Call, Importer, Made, onnx, resolve_axis};
 use crate::op::{BatchNormalization, Op, OpError, Reshape, Softmax};
 
+pub(super) const IMPORTERS: &[Importer] = &[onnx("BatchNormalization", batch), onnx("Softmax", softmax)];
+
 /// Inference only: opset 7 could normalize every position apart, opset 14 could train.
-pub(super) fn batch(call: &mut Call<'_>) -> Made {
+fn batch(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     let rank = call.graph.shape(x).len();
     if rank < 2 {
@@ -37,7 +39,7 @@ pub(super) fn batch(call: &mut Call<'_>) -> Made {
 }
 
 /// Along one axis from opset 13 on; before, over everything from the axis on.
-pub(super) fn softmax(call: &mut Call<'_>) -> Made {
+fn softmax(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     let shape = call.graph.shape(x).to_vec();
     let default = if call.version < 13 { 1 } else { -1 };

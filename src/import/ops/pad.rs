@@ -1,17 +1,18 @@
 //! Pad.
 
-use super::{Call, Made, resolve_axes};
+use super::{Call, Importer, Made, onnx, resolve_axes};
 use crate::op::{Op, OpError, Pad, PadMode, Slice};
+
+pub(super) const IMPORTERS: &[Importer] = &[onnx("Pad", pad)];
 
 /// Opset 2 has pads and value as attributes, opset 11 as inputs, opset 18 also axes. Negative pads become a slice
 /// before what is added.
-pub(super) fn pad(call: &mut Call<'_>) -> Made {
+fn pad(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     let from = call.graph.shape(x).to_vec();
     let rank = from.len();
     let mode = call.attrs.word("mode", "constant")?;
     let (pads, value) = if call.version < 11 {
-        call.at_most(1)?;
         let pads = call.attrs.maybe_ints("pads")?.map(<[i64]>::to_vec);
         (pads, call.attrs.float("value", 0.0)?)
     } else {
@@ -19,7 +20,6 @@ pub(super) fn pad(call: &mut Call<'_>) -> Made {
     };
     let pads = pads.ok_or_else(|| OpError::new("pads wanted, none found"))?;
     let axes = if call.version < 18 {
-        call.at_most(3)?;
         None
     } else {
         call.constant_ints(3, "axes")?

@@ -3,8 +3,14 @@
 use super::super::builder::Tensor;
 use super::super::layout::{from_image, to_image};
 use super::window::{self, Resolved};
-use super::{Call, Made};
+use super::{Call, Importer, Made, onnx};
 use crate::op::{AveragePool, Clamp, MaxPool, Op, OpError, Window};
+
+pub(super) const IMPORTERS: &[Importer] = &[
+    onnx("AveragePool", average),
+    onnx("GlobalAveragePool", global_average),
+    onnx("MaxPool", max),
+];
 
 /// The input, and its extents along one or two spatial axes.
 fn input(call: &Call<'_>) -> Result<(Tensor, Vec<usize>), OpError> {
@@ -37,7 +43,7 @@ fn emit(call: &mut Call<'_>, x: Tensor, op: Op) -> Made {
 }
 
 /// The order of storage concerns only the indices, a second output that is not supported.
-pub(super) fn max(call: &mut Call<'_>) -> Made {
+fn max(call: &mut Call<'_>) -> Made {
     let (x, extents) = input(call)?;
     call.attrs.ignore(&["storage_order"]);
     let window = resolve(call, &extents)?.window;
@@ -45,7 +51,7 @@ pub(super) fn max(call: &mut Call<'_>) -> Made {
     emit(call, x, Op::MaxPool(MaxPool { window, clamp }))
 }
 
-pub(super) fn average(call: &mut Call<'_>) -> Made {
+fn average(call: &mut Call<'_>) -> Made {
     let (x, extents) = input(call)?;
     let count_include_pad = call.attrs.flag("count_include_pad", false)?;
     let Resolved { window, overhang } = resolve(call, &extents)?;
@@ -59,7 +65,7 @@ pub(super) fn average(call: &mut Call<'_>) -> Made {
 }
 
 /// One window over everything.
-pub(super) fn global_average(call: &mut Call<'_>) -> Made {
+fn global_average(call: &mut Call<'_>) -> Made {
     let (x, extents) = input(call)?;
     let kernel = match extents[..] {
         [rows, columns] => [rows, columns],

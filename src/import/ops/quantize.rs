@@ -2,12 +2,18 @@
 
 use super::super::builder::Tensor;
 use super::super::tensors;
-use super::{Call, Made, resolve_axis};
+use super::{Call, Importer, Made, onnx, resolve_axis};
+
 use crate::op::tensor::{DType, Data, Values};
 use crate::op::{DequantizeLinear, Op, OpError, QuantizeLinear};
 
+pub(super) const IMPORTERS: &[Importer] = &[
+    onnx("DequantizeLinear", dequantize),
+    onnx("QuantizeLinear", quantize),
+];
+
 /// Without a zero point the output is unsigned, or of the type that opset 21 lets the model name.
-pub(super) fn quantize(call: &mut Call<'_>) -> Made {
+fn quantize(call: &mut Call<'_>) -> Made {
     if call.version >= 19 {
         call.attrs.ignore(&["saturate"]);
     }
@@ -34,7 +40,7 @@ pub(super) fn quantize(call: &mut Call<'_>) -> Made {
 }
 
 /// Without a zero point it is zero. Opset 23 may ask for another float than the scale's.
-pub(super) fn dequantize(call: &mut Call<'_>) -> Made {
+fn dequantize(call: &mut Call<'_>) -> Made {
     float_if_any(call, "output_dtype")?;
     let dtype = call.graph.ty(call.input(0)?).dtype;
     let parameters = parameters(call, dtype)?;
@@ -109,11 +115,8 @@ fn parameters(call: &mut Call<'_>, zero_point: DType) -> Result<Parameters, OpEr
 }
 
 fn zeros(dtype: DType, count: usize) -> Option<Data> {
-    Some(match dtype {
-        DType::I8 => Data::I8(vec![0; count]),
-        DType::U8 => Data::U8(vec![0; count]),
-        DType::I16 => Data::I16(vec![0; count]),
-        DType::I32 => Data::I32(vec![0; count]),
-        DType::F32 | DType::F64 | DType::I64 | DType::Bool => return None,
-    })
+    let zero = Data::I8(vec![0]).cast(dtype);
+    dtype
+        .is_integer()
+        .then(|| zero.gather(std::iter::repeat_n(0, count)))
 }

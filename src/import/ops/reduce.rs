@@ -1,10 +1,12 @@
 //! Reductions.
 
-use super::{Call, Made, resolve_axes};
+use super::{Call, Importer, Made, onnx, resolve_axes};
 use crate::op::{Op, ReduceMean, Reshape};
 
+pub(super) const IMPORTERS: &[Importer] = &[onnx("ReduceMean", mean)];
+
 /// Opset 18 has the axes as an input; without any, all axes are reduced, or none if asked so.
-pub(super) fn mean(call: &mut Call<'_>) -> Made {
+fn mean(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     let mut shape = call.graph.shape(x).to_vec();
     let given = call.axes(18, 1)?.filter(|axes| !axes.is_empty());

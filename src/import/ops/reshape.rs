@@ -1,16 +1,23 @@
 //! Operators that only rename extents.
 
 use super::super::builder::Tensor;
-use super::{Call, Made, resolve_axes, resolve_axis};
+use super::{Call, Importer, Made, onnx, resolve_axes, resolve_axis};
 use crate::op::tensor::Shape;
 use crate::op::{Op, OpError, Reshape};
+
+pub(super) const IMPORTERS: &[Importer] = &[
+    onnx("Flatten", flatten),
+    onnx("Reshape", reshape),
+    onnx("Squeeze", squeeze),
+    onnx("Unsqueeze", unsqueeze),
+];
 
 fn emit(call: &mut Call<'_>, x: Tensor, shape: Shape) -> Made {
     Ok(vec![call.graph.emit(Op::Reshape(Reshape { shape }), &[x], "")?])
 }
 
 /// An extent of 0 stands for the input's, of −1 for what is left; opset 14 may take 0 for itself.
-pub(super) fn reshape(call: &mut Call<'_>) -> Made {
+fn reshape(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     let from = call.graph.shape(x).to_vec();
     let zero_copies = call.version < 14 || !call.attrs.flag("allowzero", false)?;
@@ -46,7 +53,7 @@ pub(super) fn reshape(call: &mut Call<'_>) -> Made {
 }
 
 /// Everything before the axis into rows, the rest into columns.
-pub(super) fn flatten(call: &mut Call<'_>) -> Made {
+fn flatten(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     let from = call.graph.shape(x);
     let axis = call.attrs.int("axis", 1)?;
@@ -61,7 +68,7 @@ pub(super) fn flatten(call: &mut Call<'_>) -> Made {
 }
 
 /// Drops axes of extent 1: the given ones, or all. Opset 13 has the axes as an input.
-pub(super) fn squeeze(call: &mut Call<'_>) -> Made {
+fn squeeze(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     let from = call.graph.shape(x).to_vec();
     let axes: Vec<usize> = match call.axes(13, 1)? {
@@ -79,7 +86,7 @@ pub(super) fn squeeze(call: &mut Call<'_>) -> Made {
 }
 
 /// Adds axes of extent 1, counted in the output. Opset 13 has the axes as an input.
-pub(super) fn unsqueeze(call: &mut Call<'_>) -> Made {
+fn unsqueeze(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     let from = call.graph.shape(x).to_vec();
     let axes = call

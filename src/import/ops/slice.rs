@@ -1,16 +1,17 @@
 //! Slice.
 
-use super::{Call, Made, resolve_axes};
+use super::{Call, Importer, Made, onnx, resolve_axes};
 use crate::op::{Op, OpError, Slice};
+
+pub(super) const IMPORTERS: &[Importer] = &[onnx("Slice", slice)];
 
 /// Opset 1 has starts, ends and axes as attributes, opset 10 as inputs, with steps. Ends beyond the tensor are moved
 /// to it.
-pub(super) fn slice(call: &mut Call<'_>) -> Made {
+fn slice(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     let from = call.graph.shape(x).to_vec();
     let rank = from.len();
     let (starts, ends, axes, steps) = if call.version < 10 {
-        call.at_most(1)?;
         let ints = |name: &str| {
             let ints = call.attrs.maybe_ints(name)?;
             Ok::<_, OpError>(ints.map(<[i64]>::to_vec))

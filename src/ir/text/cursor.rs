@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::is_plain;
 use super::parse::{ParseErrorKind, TensorParts};
 use crate::op::Op;
+
 use crate::op::quant::{QuantParams, Quantization};
 use crate::op::tensor::{DType, Data, TensorType, Values};
 
@@ -174,17 +175,8 @@ impl<'a> Cursor<'a> {
     }
 
     fn dtype(&mut self) -> Result<DType, ParseErrorKind> {
-        Ok(match self.word() {
-            "f32" => DType::F32,
-            "f64" => DType::F64,
-            "i8" => DType::I8,
-            "u8" => DType::U8,
-            "i16" => DType::I16,
-            "i32" => DType::I32,
-            "i64" => DType::I64,
-            "bool" => DType::Bool,
-            word => return Err(syntax("an element type", word)),
-        })
+        let word = self.word();
+        word.parse().map_err(|_| syntax("an element type", word))
     }
 
     /// `[1, 2, 3]`
@@ -253,7 +245,13 @@ impl<'a> Cursor<'a> {
             DType::I8 => Data::I8(self.list("an i8")?),
             DType::U8 => Data::U8(self.list("a u8")?),
             DType::I16 => Data::I16(self.list("an i16")?),
+            DType::U16 => Data::U16(self.list("a u16")?),
             DType::I32 => Data::I32(self.list("an i32")?),
+            DType::U32 => Data::U32(self.list("a u32")?),
+            DType::U64 => Data::U64(self.list("a u64")?),
+            DType::F16 => Data::F16(self.list("an f16")?),
+            DType::BF16 => Data::BF16(self.list("a bf16")?),
+            DType::Narrow(narrow) => Data::Narrow(narrow, self.list("a code")?),
             DType::I64 => Data::I64(self.list("an i64")?),
             DType::Bool => Data::Bool(self.list("true or false")?),
         })
@@ -262,14 +260,5 @@ impl<'a> Cursor<'a> {
 
 /// The reals in another element type; what does not fit saturates.
 fn from_reals(dtype: DType, reals: &[f64]) -> Data {
-    match dtype {
-        DType::F32 => Data::F32(reals.iter().map(|&x| x as f32).collect()),
-        DType::F64 => Data::F64(reals.to_vec()),
-        DType::I8 => Data::I8(reals.iter().map(|&x| x as i8).collect()),
-        DType::U8 => Data::U8(reals.iter().map(|&x| x as u8).collect()),
-        DType::I16 => Data::I16(reals.iter().map(|&x| x as i16).collect()),
-        DType::I32 => Data::I32(reals.iter().map(|&x| x as i32).collect()),
-        DType::I64 => Data::I64(reals.iter().map(|&x| x as i64).collect()),
-        DType::Bool => Data::Bool(reals.iter().map(|&x| x != 0.0).collect()),
-    }
+    Data::F64(reals.to_vec()).cast(dtype)
 }

@@ -2,7 +2,7 @@
 
 use crate::ir::{FloatGraph, FloatTensor, Handle};
 use crate::op::Op;
-use crate::op::tensor::{DType, Data, Values};
+use crate::op::tensor::{DType, Values, View};
 
 /// `real = scales[i] · (codes − zero_points[i])`, `i` along `axis` or 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,17 +87,13 @@ fn same_axis(from: &[usize], axis: usize, to: &[usize]) -> Option<usize> {
 impl Stored {
     /// The codes as int8 around zero points that are int8 as well: uint8 moves down by 128. `None` of other types.
     pub(super) fn to_int8(&self) -> Option<(Vec<i8>, Vec<i64>)> {
-        match &self.codes.data {
-            Data::I8(codes) => Some((codes.clone(), self.zero_points.clone())),
-            Data::U8(codes) => Some((
-                codes.iter().map(|&code| (code ^ 0x80) as i8).collect(),
-                self.zero_points
-                    .iter()
-                    .map(|zero_point| zero_point - 128)
-                    .collect(),
-            )),
-            Data::F32(_) | Data::F64(_) | Data::I16(_) | Data::I32(_) | Data::I64(_) | Data::Bool(_) => None,
+        if let View::U8(codes) = self.codes.data.view() {
+            let zero_points = self.zero_points.iter().map(|zero_point| zero_point - 128);
+            let codes = codes.iter().map(|&code| (code ^ 0x80) as i8);
+            return Some((codes.collect(), zero_points.collect()));
         }
+        let codes = self.codes.as_i8()?;
+        Some((codes.to_vec(), self.zero_points.clone()))
     }
 
     /// int8 codes around zero, output channels outermost, with a scale for each.

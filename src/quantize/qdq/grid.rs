@@ -95,10 +95,11 @@ impl Absorber<'_> {
         let found = match (&scale, &zero_point) {
             (Some(scale), Some(zero_point)) => match (scale.as_f32(), zero_point.to_i64().as_deref()) {
                 (Some(&[scale]), Some(&[zero])) if scale.is_normal() && scale > 0.0 => {
-                    match zero_point.data.dtype() {
-                        DType::I8 => Some((scale, zero)),
-                        DType::U8 => Some((scale, zero - 128)),
-                        DType::F32 | DType::F64 | DType::I16 | DType::I32 | DType::I64 | DType::Bool => None,
+                    let dtype = zero_point.data.dtype();
+                    if dtype == DType::U8 {
+                        Some((scale, zero - 128))
+                    } else {
+                        (dtype == DType::I8).then_some((scale, zero))
                     }
                 }
                 _ => None,
