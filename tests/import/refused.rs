@@ -169,11 +169,6 @@ fn the_graph_must_hold_together() {
     let info = typed.graph().input.pop().unwrap();
     typed.graph().output.push(info);
     refused(&typed, &["output `y`", "i8 wanted, f32 found"]);
-    let empty = Onnx::new(13)
-        .input("x", [1, 0])
-        .node("Relu", &["x"], &["y"], vec![])
-        .output("y");
-    refused(&empty, &["input `x`", "axis 1", "0 found"]);
     let vast = Onnx::new(13)
         .input("x", [1 << 40, 1 << 40])
         .node("Relu", &["x"], &["y"], vec![])
