@@ -40,8 +40,8 @@ const ANY_TARGET: &str = "mps2-an386";
 
 pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
     let target = read_target(args.target.as_deref().unwrap_or(ANY_TARGET))?;
-    let bytes = files::read(&args.model.model)?;
-    let mut options = args.model.options();
+    let bytes = files::read_model(&args.model.model)?;
+    let mut options = args.model.options()?;
     options.schedule.allow_inexact = true;
     let graph = match args.model.decode(&bytes, &options) {
         Ok(graph) => graph,

@@ -117,7 +117,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
         let path = args.output.join(format!("{stem}.{}", emit.name()));
         outputs.add(path, emit.encode(&target, &artifact)?);
     }
-    let model = files::read(&args.model.model)?;
+    let model = files::read_model(&args.model.model)?;
     let manifest = emit::manifest(&target, &artifact.blob, &model).map_err(error::of_emit)?;
     outputs.add(
         args.output.join(format!("{stem}.tin.json")),

@@ -15,12 +15,19 @@ use tinsmith_runtime::check::BlobError;
 
 use super::failure::{Exit, Failure};
 
+/// The way out of a file that no protobuf message can be.
+pub(super) const TOO_LARGE: &str =
+    "save the weights as external data: onnx.save(model, path, save_as_external_data=True)";
+
 /// Why a model was not compiled.
 pub(super) fn of_model(path: &Path, error: Error) -> Failure {
     let model = path.display();
     match error {
         Error::Import(ImportError::Problems(problems)) => {
             Failure::problems(format!("{model}: cannot be compiled"), &problems)
+        }
+        Error::Import(error @ ImportError::TooLarge { .. }) => {
+            Failure::new(Exit::Model, format!("{model}: {error}")).with_help(TOO_LARGE)
         }
         Error::Import(error @ (ImportError::NotProtobuf { .. } | ImportError::NoGraph)) => {
             Failure::new(Exit::Model, format!("{model}: {error}"))

@@ -6,11 +6,27 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use tinsmith::import::{ImportError, MAX_FILE_BYTES};
+
+use super::error;
 use super::failure::Failure;
 
 /// The bytes of a file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::file(path, "read", &error))
+}
+
+/// The bytes of a model's file, which is not larger than a protobuf message may be.
+pub(crate) fn read_model(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed = |error| Failure::file(path, "read", &error);
+    let bytes = fs::metadata(path).map_err(failed)?.len();
+    match usize::try_from(bytes) {
+        Ok(bytes) if bytes <= MAX_FILE_BYTES => read(path),
+        _ => {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            Err(error::of_model(path, ImportError::TooLarge { bytes }.into()))
+        }
+    }
 }
 
 /// The text of a file.

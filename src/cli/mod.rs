@@ -10,13 +10,16 @@ mod error;
 mod evaluate;
 mod failure;
 mod files;
+mod folder;
 mod inspect;
+mod map;
 mod model;
 mod ops;
 mod progress;
 mod report;
 mod run;
 mod targets;
+mod weights;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

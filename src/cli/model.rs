@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use tinsmith::data::{self, Files, Input, IntegerScale, Source};
@@ -17,7 +18,9 @@ use tinsmith::{Artifact, Error, Options};
 use super::error;
 use super::failure::Failure;
 use super::files;
+use super::folder::ModelFolder;
 use super::progress::Bar;
+use super::weights;
 
 /// The model, and how what it leaves open is closed.
 #[derive(clap::Args, Debug)]
@@ -30,6 +33,10 @@ pub(super) struct ModelArgs {
     /// The whole shape of an input, such as `x=1,3,224,224`; repeatable.
     #[arg(long = "shape", value_name = "INPUT=N,N,…")]
     shapes: Vec<Named<Extents>>,
+    /// Weights for the initializers of the same names: `W.safetensors`, or the index of a sharded set; several with
+    /// commas between them.
+    #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
+    weights: Vec<PathBuf>,
     /// Ends the optimizer behind this pass: to find the pass that is to blame.
     #[arg(long, value_name = "PASS", help_heading = "Debugging")]
     stop_after: Option<String>,
@@ -200,16 +207,18 @@ impl ModelArgs {
     }
 
     /// Options of a model as it is, with the parts that only this argument group decides.
-    pub(super) fn options(&self) -> Options {
+    pub(super) fn options(&self) -> Result<Options, Failure> {
         let dims = self.dims.iter().map(|dim| (dim.name.clone(), dim.value.0));
         let shapes = self
             .shapes
             .iter()
             .map(|shape| (shape.name.clone(), shape.value.0.clone()));
-        Options {
+        Ok(Options {
             import: import::Options {
                 dims: dims.collect::<BTreeMap<_, _>>(),
                 shapes: shapes.collect::<BTreeMap<_, _>>(),
+                folder: Some(Arc::new(ModelFolder::of(&self.model))),
+                weights: weights::open(&self.weights)?,
                 ..import::Options::default()
             },
             optimize: optimize::Options {
@@ -217,12 +226,12 @@ impl ModelArgs {
                 pass_limit: self.pass_limit,
             },
             ..Options::default()
-        }
+        })
     }
 
     /// The optimized graph of the model.
     pub(super) fn load(&self, options: &Options) -> Result<FloatGraph, Failure> {
-        let bytes = files::read(&self.model)?;
+        let bytes = files::read_model(&self.model)?;
         self.decode(&bytes, options)
             .map_err(|error| error::of_model(&self.model, error))
     }
@@ -263,7 +272,7 @@ impl CompileArgs {
             return Err(Failure::usage(format!("precision `{name}` is not implemented"))
                 .with_help("int8 and f32 are what there is so far"));
         };
-        let mut options = model.options();
+        let mut options = model.options()?;
         options.quantize = quantize::Options {
             calibrator: self.calibrator.0,
             precision,

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::tensors::elements;
+use tinsmith_proto::TensorProto;
+
+use super::external::External;
+use super::tensors::{self, elements};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node};
 use crate::op::tensor::{Data, TensorType, Values};
 use crate::op::{Op, OpError};
@@ -33,11 +36,13 @@ pub(super) struct Builder {
     value: String,
     bytes_left: usize,
     macs_left: u64,
+    /// The files beside the model.
+    pub(super) external: External,
 }
 
 impl Builder {
     /// A graph for a file of this many bytes.
-    pub(super) fn new(name: &str, file_bytes: usize) -> Self {
+    pub(super) fn new(name: &str, file_bytes: usize, external: External) -> Self {
         Self {
             graph: FloatGraph::new(name),
             producers: Vec::new(),
@@ -48,6 +53,7 @@ impl Builder {
             value: String::new(),
             bytes_left: FOLD_BYTES.saturating_add(file_bytes.saturating_mul(FOLD_BYTES_PER_FILE_BYTE)),
             macs_left: FOLD_MACS,
+            external,
         }
     }
 
@@ -97,6 +103,11 @@ impl Builder {
             ty,
             data: data.map(Arc::new),
         })
+    }
+
+    /// The values of a tensor of the model, wherever they stand.
+    pub(super) fn values(&mut self, tensor: &TensorProto) -> Result<Values, OpError> {
+        tensors::values(tensor, &mut self.external)
     }
 
     /// Adds a constant named after the current node's output.

@@ -14,10 +14,13 @@
 //! that read those are passed over in silence, but for operators that are unknown themselves. Any bytes give a graph
 //! or an error; nothing is allocated that the file's own size does not justify.
 //!
-//! Not read: weights in files beside the model, float16, sparse tensors, subgraphs, functions of the model.
+//! Weights in files beside the model stay there: whoever calls hands in the files, mapped into memory.
+//!
+//! Not read: sparse tensors, subgraphs, functions of the model.
 
 mod attrs;
 mod builder;
+mod external;
 mod inputs;
 mod layout;
 mod model;
@@ -25,8 +28,10 @@ mod ops;
 mod outputs;
 mod schema;
 mod tensors;
+mod weights;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tinsmith_proto::{Message, ModelProto, TensorProto};
 
@@ -34,10 +39,12 @@ use crate::ir::{FloatGraph, Problem};
 use crate::op::OpError;
 use crate::op::tensor::Values;
 
+pub use external::{FileBytes, Folder};
 pub use ops::operators;
+pub use weights::Weights;
 
 /// What the model leaves open.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Numbers for symbolic dimensions, by name.
     pub dims: BTreeMap<String, usize>,
@@ -47,6 +54,10 @@ pub struct Options {
     pub values: BTreeMap<String, Values>,
     /// The most elements that a node may find whose count depends on data (`NonZero`, `Compress`, `Unique`), by its name.
     pub bounds: BTreeMap<String, usize>,
+    /// Where the model's external data are; without it, those are refused.
+    pub folder: Option<Arc<dyn Folder>>,
+    /// Weights that take the place of the initializers of their names.
+    pub weights: Vec<Weights>,
 }
 
 /// Why bytes are no model that can be taken.
@@ -58,6 +69,12 @@ pub enum ImportError {
         /// What the decoder stumbled over.
         reason: String,
     },
+    /// Larger than any protobuf message.
+    #[error("an ONNX file of at most 2 GiB wanted, {bytes} bytes found")]
+    TooLarge {
+        /// The file's size.
+        bytes: usize,
+    },
     /// Protobuf, but without a graph.
     #[error("the file holds no ONNX graph")]
     NoGraph,
@@ -65,6 +82,9 @@ pub enum ImportError {
     #[error("{}", list(.0))]
     Problems(Vec<Problem>),
 }
+
+/// The most bytes of a protobuf message. Larger models have their weights in files beside them.
+pub const MAX_FILE_BYTES: usize = i32::MAX as usize;
 
 fn list(problems: &[Problem]) -> String {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -76,6 +96,9 @@ fn list(problems: &[Problem]) -> String {
 /// # Errors
 /// Where the bytes are no ONNX model, or one with problems: then all of them.
 pub fn onnx(bytes: &[u8], options: &Options) -> Result<FloatGraph, ImportError> {
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(ImportError::TooLarge { bytes: bytes.len() });
+    }
     let model = ModelProto::decode(bytes).map_err(|error| ImportError::NotProtobuf {
         reason: error.to_string(),
     })?;
@@ -89,5 +112,5 @@ pub fn onnx(bytes: &[u8], options: &Options) -> Result<FloatGraph, ImportError> 
 pub fn tensor(bytes: &[u8]) -> Result<Values, OpError> {
     let tensor =
         TensorProto::decode(bytes).map_err(|error| OpError::new(format!("not a tensor: {error}")))?;
-    tensors::values(&tensor)
+    tensors::values(&tensor, &mut external::External::default())
 }

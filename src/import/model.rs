@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use tinsmith_proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto};
 
 use super::builder::{Builder, Tensor};
+use super::external::{External, is_external};
 use super::inputs::{Resolver, problem};
 use super::ops::{self, Call};
 use super::schema::{self, plain_domain};
+use super::weights::Given;
 use super::{ImportError, Options, outputs, tensors};
 use crate::ir::{FloatGraph, Problem};
 use crate::op::OpError;
+use crate::op::tensor::Values;
 
 /// The versions of ONNX's own operators whose meaning is known.
 const OPSETS: std::ops::RangeInclusive<i64> = 1..=27;
@@ -24,15 +27,20 @@ pub(super) fn import(
     let mut onnx = model.graph.take().ok_or(ImportError::NoGraph)?;
     let initializers = std::mem::take(&mut onnx.initializer);
     let mut import = Import {
-        graph: Builder::new(&onnx.name, file_bytes),
+        graph: Builder::new(&onnx.name, file_bytes, External::new(options.folder.clone())),
         values: BTreeMap::new(),
         problems: Vec::new(),
     };
     import.reserve_names(&onnx, &initializers);
     let opsets = import.opsets(&model.opset_import, &onnx);
-    import.initializers(initializers, &onnx);
-    import.inputs(&onnx, options);
+    let mut given = Given::read(&options.weights, &mut import.problems);
+    import.initializers(initializers, &onnx, &mut given);
+    let options = import.given_inputs(&onnx, options, &mut given);
+    given.finish(&mut import.problems);
+    import.inputs(&onnx, &options);
     import.nodes(&onnx, &model, &opsets);
+    let notes = import.graph.external.note().into_iter().chain(given.note());
+    import.graph.graph.notes.extend(notes.collect::<Vec<_>>());
     let outputs = outputs::outputs(&onnx, &import.values, &mut import.problems);
     if import.problems.is_empty() {
         match outputs::finish(import.graph, outputs) {
@@ -98,11 +106,11 @@ impl Import {
         opsets
     }
 
-    fn initializers(&mut self, initializers: Vec<TensorProto>, onnx: &GraphProto) {
+    fn initializers(&mut self, initializers: Vec<TensorProto>, onnx: &GraphProto, given: &mut Given<'_>) {
         // One at a time, so that the file's bytes and the values do not stand beside each other.
         for tensor in initializers {
             let name = tensor.name.clone();
-            let value = match tensors::values(&tensor) {
+            let value = match self.initializer(&tensor, given) {
                 Ok(values) => {
                     drop(tensor);
                     Some(self.graph.tensor(name.clone(), values.ty(), Some(values)))
@@ -126,6 +134,41 @@ impl Import {
             self.refuse(name, "initializer", error);
             self.values.insert(name.to_owned(), None);
         }
+    }
+
+    /// An initializer's values: those given for its name, or the model's own.
+    fn initializer(&mut self, tensor: &TensorProto, given: &mut Given<'_>) -> Result<Values, OpError> {
+        if !given.is_any() {
+            return self.graph.values(tensor);
+        }
+        let declared = tensors::declared(tensor)?;
+        if let Some(values) = given.values(&tensor.name, Some(&declared)) {
+            return values;
+        }
+        if !is_external(tensor) && tensors::is_without_values(tensor) {
+            return Err(OpError::new(format!(
+                "{declared} in the weights wanted, none found"
+            )));
+        }
+        self.graph.values(tensor)
+    }
+
+    /// The options with the given weights as values of the inputs of their names.
+    fn given_inputs(&mut self, onnx: &GraphProto, options: &Options, given: &mut Given<'_>) -> Options {
+        let mut options = options.clone();
+        for info in &onnx.input {
+            if self.values.contains_key(&info.name) {
+                continue;
+            }
+            match given.values(&info.name, None) {
+                Some(Ok(values)) => {
+                    options.values.entry(info.name.clone()).or_insert(values);
+                }
+                Some(Err(error)) => self.refuse(&info.name, "input", error),
+                None => {}
+            }
+        }
+        options
     }
 
     fn inputs(&mut self, onnx: &GraphProto, options: &Options) {

@@ -4,10 +4,11 @@ use std::fmt::Display;
 
 use half::{bf16, f16};
 use tinsmith_proto::TensorProto;
-use tinsmith_proto::tensor_proto::{DataLocation, DataType};
+use tinsmith_proto::tensor_proto::DataType;
 
+use super::external::{External, is_external};
 use crate::op::OpError;
-use crate::op::tensor::{DType, Data, Narrow, Shape, Values};
+use crate::op::tensor::{DType, Data, Narrow, Shape, TensorType, Values};
 
 /// No tensor of a model for small devices comes near this; arithmetic on sizes below it cannot overflow.
 pub(super) const MAX_ELEMENTS: usize = 1 << 31;
@@ -69,24 +70,35 @@ pub(super) fn elements(shape: &[usize]) -> Result<usize, OpError> {
     Ok(if shape.contains(&0) { 0 } else { product })
 }
 
-/// The values of a constant.
+/// The declared type of a constant.
+pub(super) fn declared(tensor: &TensorProto) -> Result<TensorType, OpError> {
+    let dtype = dtype(tensor.data_type)?;
+    Ok(TensorType::new(dtype, checked_shape(&tensor.dims)?))
+}
+
+/// Whether a tensor comes without its values though its shape asks for some.
+pub(super) fn is_without_values(tensor: &TensorProto) -> bool {
+    tensor.raw_data.is_empty()
+        && tensor.float_data.is_empty()
+        && tensor.double_data.is_empty()
+        && tensor.int32_data.is_empty()
+        && tensor.int64_data.is_empty()
+        && tensor.uint64_data.is_empty()
+        && !tensor.dims.contains(&0)
+}
+
+/// The values of a constant, from the model or a file beside it.
 ///
 /// # Errors
-/// Where they are in another file, of a type not supported, or not as many as the shape says.
-pub(super) fn values(tensor: &TensorProto) -> Result<Values, OpError> {
-    if tensor.data_location == DataLocation::External as i32 || !tensor.external_data.is_empty() {
-        let location = tensor.external_data.iter().find(|entry| entry.key == "location");
-        let file = location.map_or("another file", |entry| entry.value.as_str());
-        return Err(
-            OpError::new(format!("values inside the model wanted, found in `{file}`"))
-                .with_help("save the model in one file, without external data"),
-        );
-    }
+/// Where they are of a type not supported, not as many as the shape says, or in another file that cannot be used.
+pub(super) fn values(tensor: &TensorProto, external: &mut External) -> Result<Values, OpError> {
     if tensor.segment.is_some() {
         return Err(OpError::new("a whole tensor wanted, a segment found"));
     }
-    let dtype = dtype(tensor.data_type)?;
-    let shape = checked_shape(&tensor.dims)?;
+    let TensorType { dtype, shape } = declared(tensor)?;
+    if is_external(tensor) {
+        return external.values(tensor, dtype, shape);
+    }
     let count = elements(&shape)?;
     let data = if tensor.raw_data.is_empty() {
         typed(tensor, dtype, count)?
@@ -103,7 +115,7 @@ pub(super) fn values(tensor: &TensorProto) -> Result<Values, OpError> {
 }
 
 /// Little-endian values without gaps; narrow ones packed, the first in the lowest bits.
-fn raw(bytes: &[u8], dtype: DType, count: usize) -> Result<Data, OpError> {
+pub(super) fn raw(bytes: &[u8], dtype: DType, count: usize) -> Result<Data, OpError> {
     if let DType::Narrow(narrow) = dtype {
         return packed(bytes, narrow, count);
     }

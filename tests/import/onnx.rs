@@ -203,7 +203,7 @@ pub(crate) fn data_type(dtype: DType) -> DataType {
         DType::I64 => DataType::Int64,
         DType::U64 => DataType::Uint64,
         DType::Bool => DataType::Bool,
-        DType::Narrow(_) => unimplemented!("no test writes narrow types"),
+        DType::Narrow(_) => panic!("no test writes narrow types"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Constants, and what the static shapes make constant.
 
-use super::super::tensors::{checked_shape, elements, values};
+use super::super::tensors::{checked_shape, elements};
 use super::{Call, Importer, Made, onnx};
 use crate::op::OpError;
 use crate::op::tensor::{Data, Values};
@@ -16,7 +16,7 @@ fn constant(call: &mut Call<'_>) -> Made {
     let attrs = &call.attrs;
     let mut found = Vec::new();
     if let Some(tensor) = attrs.maybe_tensor("value")? {
-        found.push(values(tensor)?);
+        found.push(call.graph.values(tensor)?);
     }
     if call.version >= 12 {
         let vector = |data: Data| Values::new([data.len()], data);
@@ -44,7 +44,7 @@ fn constant(call: &mut Call<'_>) -> Made {
 /// A tensor of a constant shape with one value everywhere.
 fn of_shape(call: &mut Call<'_>) -> Made {
     let value = match call.attrs.maybe_tensor("value")? {
-        Some(tensor) => values(tensor)?,
+        Some(tensor) => call.graph.values(tensor)?,
         None => Values::f32([1], vec![0.0]),
     };
     if value.data.len() != 1 {
