@@ -1,6 +1,7 @@
 //! Every kernel against a naive loop written from its formula alone: edge shapes, extremes, seeded random numbers. Each
 //! case goes the whole way through a blob, its check and the executor.
 
+mod algebra;
 mod elementwise;
 mod float;
 mod movement;

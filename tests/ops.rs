@@ -70,7 +70,7 @@ macro_rules! op_of {
 
 op_of! {
     AveragePool, BatchNormalization, Binary, Cast, Concat, Conv2d, Delay, Dense, DequantizeLinear, Gather, MatMul,
-    MaxPool, Pad, QuantizeLinear, ReduceMean, Reshape, Slice, Softmax, Transpose, Unary
+    MaxPool, Pad, QuantizeLinear, Reduce, Reshape, Slice, Softmax, Transpose, Unary
 }
 
 /// A small generator of reproducible numbers.

@@ -101,6 +101,30 @@ impl<'m> Memory<'m> {
         Some((source, output))
     }
 
+    /// The first two sources, which may overlap, and the output of a kernel that does not run in place.
+    pub(crate) fn two_sources_and_output(&mut self, extents: &Extents) -> Option<([&[u8]; 2], &mut [u8])> {
+        let [Some(a), Some(b), ..] = extents.sources else {
+            return None;
+        };
+        let output = range(extents.output);
+        let (before, rest) = self.arena.split_at_mut_checked(output.start)?;
+        let (ofm, after) = rest.split_at_mut_checked(extents.output.bytes as usize)?;
+        let (before, after, constants) = (&*before, &*after, self.constants);
+        let find = |source: Extent| {
+            let bytes = range(source);
+            if source.in_constants() {
+                constants.get(bytes)
+            } else if bytes.start < output.end {
+                before.get(bytes)
+            } else {
+                after
+                    .get(bytes.start.wrapping_sub(output.end)..)?
+                    .get(..bytes.len())
+            }
+        };
+        Some(([find(a)?, find(b)?], ofm))
+    }
+
     /// The output, holding the first source's bytes: for kernels that may run in place.
     pub(crate) fn output_from_source(&mut self, extents: &Extents) -> Option<&mut [u8]> {
         if extents.sources.first() != Some(&Some(extents.output)) {

@@ -43,7 +43,8 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::DepthwiseConv2d(_)
         | Layer::Dense(_)
         | Layer::Conv2dF32(_)
-        | Layer::DenseF32(_) => layer.work().unwrap_or(u64::MAX),
+        | Layer::DenseF32(_)
+        | Layer::MatMulF32(_) => layer.work().unwrap_or(u64::MAX),
         Layer::Add(_)
         | Layer::Mul(_)
         | Layer::Table(_)
@@ -60,7 +61,8 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::MaxPoolF32(_)
         | Layer::AveragePoolF32(_)
         | Layer::SoftmaxF32(_)
-        | Layer::FillF32(_) => 0,
+        | Layer::FillF32(_)
+        | Layer::ReduceF32(_) => 0,
     }
 }
 

@@ -21,6 +21,7 @@
 mod attrs;
 mod builder;
 mod external;
+mod formula;
 mod inputs;
 mod layout;
 mod model;

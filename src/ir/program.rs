@@ -190,7 +190,9 @@ impl Program {
                 | Layer::MaxPoolF32(_)
                 | Layer::AveragePoolF32(_)
                 | Layer::SoftmaxF32(_)
-                | Layer::FillF32(_) => continue,
+                | Layer::FillF32(_)
+                | Layer::ReduceF32(_)
+                | Layer::MatMulF32(_) => continue,
             };
             if seen.insert(block) {
                 stored.weights += width.0 * inputs * outputs;

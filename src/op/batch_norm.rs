@@ -1,5 +1,6 @@
 //! BatchNormalization: <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>, inference, channels-last.
 
+use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 use super::element::Real;
@@ -42,6 +43,8 @@ impl Operator for BatchNormalization {
         expect::output(self, inputs)?;
         let data = match inputs[0].data.dtype() {
             DType::F64 => self.normalize::<f64>(inputs),
+            DType::F16 => self.normalize::<f16>(inputs),
+            DType::BF16 => self.normalize::<bf16>(inputs),
             _ => self.normalize::<f32>(inputs),
         };
         Ok(vec![Values::new(inputs[0].shape.clone(), data)])

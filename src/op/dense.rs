@@ -1,5 +1,6 @@
 //! A product with constant weights: what `Gemm` and `MatMul` become.
 
+use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 use super::element::Element;
@@ -48,6 +49,8 @@ impl Operator for Dense {
         let ty = expect::output(self, inputs)?;
         let data = match inputs[0].data.dtype() {
             DType::F64 => Data::F64(self.multiply(inputs, &Self::pack::<f64>(inputs[1]))),
+            DType::F16 => Data::F16(self.multiply(inputs, &Self::pack::<f16>(inputs[1]))),
+            DType::BF16 => Data::BF16(self.multiply(inputs, &Self::pack::<bf16>(inputs[1]))),
             _ => Data::F32(self.multiply(inputs, &Self::pack::<f32>(inputs[1]))),
         };
         Ok(vec![Values::new(ty.shape, data)])

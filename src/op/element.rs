@@ -12,6 +12,13 @@ pub trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
     /// The least value: what the greatest of nothing is.
     const LOWEST: Self;
 
+    /// What sums of products are kept in: the type itself, or f32 where that has only 16 bits of a real.
+    type Sum: Copy + Default;
+    /// `sum + a · b`, rounded after each of the two.
+    fn accumulate(sum: Self::Sum, a: Self, b: Self) -> Self::Sum;
+    /// The sum as an element.
+    fn from_sum(sum: Self::Sum) -> Self;
+
     /// The elements, where they are of this type.
     fn of(data: &Data) -> Option<&[Self]>;
     /// Elements of this type.
@@ -38,6 +45,8 @@ pub trait Real: Element {
     fn to_f64(self) -> f64;
     /// `exp(self)`, the same on every host.
     fn exp(self) -> Self;
+    /// The natural logarithm, the same on every host.
+    fn log(self) -> Self;
     /// `tanh(self)`, the same on every host.
     fn tanh(self) -> Self;
     /// The square root, correctly rounded.
@@ -45,9 +54,19 @@ pub trait Real: Element {
 }
 
 macro_rules! floats {
-    ($($float:ident, $variant:ident, $from_f64:expr, $map:expr, $exp:path, $tanh:path, $sqrt:path;)*) => {$(
+    ($($float:ident, $variant:ident, $sum:ty, $from_sum:expr, $from_f64:expr, $map:expr, $exp:path, $log:path, $tanh:path, $sqrt:path;)*) => {$(
         impl Element for $float {
             const LOWEST: Self = $float::NEG_INFINITY;
+
+            type Sum = $sum;
+            #[inline(always)]
+            fn accumulate(sum: $sum, a: Self, b: Self) -> $sum {
+                sum + <$sum>::from(a) * <$sum>::from(b)
+            }
+            #[inline(always)]
+            fn from_sum(sum: $sum) -> Self {
+                $from_sum(sum)
+            }
 
             fn of(data: &Data) -> Option<&[Self]> {
                 if let View::$variant(elements) = data.view() { Some(elements) } else { None }
@@ -100,6 +119,9 @@ macro_rules! floats {
             fn exp(self) -> Self {
                 $map(self, $exp)
             }
+            fn log(self) -> Self {
+                $map(self, $log)
+            }
             fn tanh(self) -> Self {
                 $map(self, $tanh)
             }
@@ -111,10 +133,10 @@ macro_rules! floats {
 }
 
 floats! {
-    f32, F32, |x| x as f32, apply, libm::expf, libm::tanhf, f32::sqrt;
-    f64, F64, |x| x, apply, libm::exp, libm::tanh, f64::sqrt;
-    f16, F16, f16::from_f64, |x: f16, f: fn(f32) -> f32| f16::from_f32(f(x.to_f32())), libm::expf, libm::tanhf, f32::sqrt;
-    bf16, BF16, bf16::from_f64, |x: bf16, f: fn(f32) -> f32| bf16::from_f32(f(x.to_f32())), libm::expf, libm::tanhf, f32::sqrt;
+    f32, F32, f32, |sum| sum, |x| x as f32, apply, libm::expf, libm::logf, libm::tanhf, f32::sqrt;
+    f64, F64, f64, |sum| sum, |x| x, apply, libm::exp, libm::log, libm::tanh, f64::sqrt;
+    f16, F16, f32, f16::from_f32, f16::from_f64, |x: f16, f: fn(f32) -> f32| f16::from_f32(f(x.to_f32())), libm::expf, libm::logf, libm::tanhf, f32::sqrt;
+    bf16, BF16, f32, bf16::from_f32, bf16::from_f64, |x: bf16, f: fn(f32) -> f32| bf16::from_f32(f(x.to_f32())), libm::expf, libm::logf, libm::tanhf, f32::sqrt;
 }
 
 fn apply<T>(x: T, f: fn(T) -> T) -> T {
@@ -125,6 +147,14 @@ macro_rules! integers {
     ($($integer:ident, $variant:ident;)*) => {$(
         impl Element for $integer {
             const LOWEST: Self = $integer::MIN;
+
+            type Sum = Self;
+            fn accumulate(sum: Self, a: Self, b: Self) -> Self {
+                sum.wrapping_add(a.wrapping_mul(b))
+            }
+            fn from_sum(sum: Self) -> Self {
+                sum
+            }
 
             fn of(data: &Data) -> Option<&[Self]> {
                 if let View::$variant(elements) = data.view() { Some(elements) } else { None }

@@ -1,8 +1,8 @@
 //! The matrix product behind convolution and dense layers.
 //!
 //! Every output is `Σ a[m, k]·b[k, n]`, summed strictly in the order of `k`, starting from zero, without fused
-//! multiply-add. It is vectorised over `n` alone, so neither the width of the vectors, nor the blocking, nor the
-//! number of threads can change a bit of it. A bias is added last: a layer with a bias gives the bits of a product
+//! multiply-add, in f32 where the elements are reals of 16 bits. It is vectorised over `n` alone, so neither the width
+//! of the vectors, nor the blocking, nor the number of threads can change a bit of it. A bias is added last: a layer with a bias gives the bits of a product
 //! followed by an addition.
 //!
 //! The shape is the usual one: `b` is packed into panels of [`WIDTH`] columns, stored by `k`; a tile of a few rows
@@ -142,19 +142,19 @@ fn sums<T: Element, const ROWS: usize, const PANELS: usize>(
     // Slices of one known length let the compiler drop the bounds checks inside the loop.
     let rows: [&[T]; ROWS] = std::array::from_fn(|row| &a[row * depth..][..depth]);
     let panels = panels.map(|panel| &panel[..depth]);
-    let mut sums = [[[T::default(); WIDTH]; PANELS]; ROWS];
+    let mut sums = [[[T::Sum::default(); WIDTH]; PANELS]; ROWS];
     for k in 0..depth {
         for row in 0..ROWS {
             let a = rows[row][k];
             for panel in 0..PANELS {
                 for column in 0..WIDTH {
-                    let product = a.multiply(panels[panel][k][column]);
-                    sums[row][panel][column] = sums[row][panel][column].add(product);
+                    let b = panels[panel][k][column];
+                    sums[row][panel][column] = T::accumulate(sums[row][panel][column], a, b);
                 }
             }
         }
     }
-    sums
+    sums.map(|row| row.map(|panel| panel.map(T::from_sum)))
 }
 
 /// Adds the bias to every row of `out`, and clamps.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::element::Element;
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, Shape, TensorType, Values, broadcast_indices, broadcast_shape};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, gemm};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, gemm, real};
 use crate::target::Target;
 
 /// `y[…, m, n] = Σ a[…, m, k]·b[…, k, n]`. With constant `b` of rank 2 the optimizer makes it a `Dense`.
@@ -63,12 +63,20 @@ impl Operator for MatMul {
     fn lower(
         &self,
         _target: &Target,
-        _inputs: &[&QuantTensor],
-        _outputs: &[&QuantTensor],
+        inputs: &[&QuantTensor],
+        outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
+        if real::computes(inputs, outputs)? {
+            let (a, b) = (&inputs[0].ty.shape, &inputs[1].ty.shape);
+            let product = Product::of(a, b).ok_or_else(|| OpError::new("the shapes do not fit"))?;
+            let sizes = [product.rows, product.depth, product.columns];
+            return real::matmul(sizes, [batches(a), batches(b)], &product.batch, inputs);
+        }
         Err(
             OpError::new("a product of two computed tensors has no integer kernel")
-                .with_help("products with a constant of rank 2 on the right become dense layers")
+                .with_help(
+                    "products with a constant of rank 2 on the right become dense layers; others need --precision f32",
+                )
                 .into(),
         )
     }
@@ -130,15 +138,17 @@ impl Product {
     }
 }
 
+/// The axes before the matrices.
+fn batches(shape: &[usize]) -> &[usize] {
+    &shape[..shape.len().saturating_sub(2)]
+}
+
 fn products<T: Element>(inputs: &[&Values]) -> Data {
     let operand = |i: usize| T::of(&inputs[i].data).expect("the type check found one type");
     let (a, b) = (operand(0), operand(1));
     let product = Product::of(&inputs[0].shape, &inputs[1].shape).expect("the type check found the product");
     let (rows, depth, columns) = (product.rows, product.depth, product.columns);
-    let batches = |shape: &[usize]| {
-        let leading = &shape[..shape.len().saturating_sub(2)];
-        broadcast_indices(leading, &product.batch)
-    };
+    let batches = |shape: &[usize]| broadcast_indices(batches(shape), &product.batch);
     let mut y = vec![T::default(); product.shape.iter().product()];
     if y.is_empty() {
         return T::data(y);

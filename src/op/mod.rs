@@ -31,7 +31,7 @@ mod pairwise;
 pub mod quant;
 mod quantize_linear;
 mod real;
-mod reduce_mean;
+mod reduce;
 pub mod rescale;
 mod reshape;
 mod slice;
@@ -57,10 +57,10 @@ pub use matmul::MatMul;
 pub use max_pool::MaxPool;
 pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
-pub use reduce_mean::ReduceMean;
+pub use reduce::{Reduce, ReduceKind};
 pub use reshape::Reshape;
 pub use slice::Slice;
-pub use softmax::Softmax;
+pub use softmax::{Softmax, SoftmaxKind};
 pub use transpose::Transpose;
 pub use unary::{Unary, UnaryKind};
 pub use window::Window;
@@ -288,7 +288,7 @@ operators! {
     MaxPool,
     Pad,
     QuantizeLinear,
-    ReduceMean,
+    Reduce,
     Reshape,
     Slice,
     Softmax,

@@ -1,7 +1,8 @@
 //! What the kernels over reals share: operators whose output is f32 and not quantized.
 
 use tinsmith_runtime::format::{
-    BinaryF32, CONSTANT_ALIGN, Conv2dF32, DenseF32, Dequantize, Quantize, SoftmaxF32, UnaryF32,
+    BinaryF32, CONSTANT_ALIGN, Conv2dF32, DenseF32, Dequantize, MatMulF32, Quantize, ReduceF32, SoftmaxF32,
+    UnaryF32,
 };
 use tinsmith_runtime::kernels::Layer;
 
@@ -9,7 +10,8 @@ use super::lower::{KernelCall, LowerError, Lowered, Operand, Proof};
 use super::movement::fitting;
 use super::pairwise::Geometry;
 use super::quant::QuantTensor;
-use super::{BinaryKind, Clamp, OpError, UnaryKind, Window};
+use super::tensor::row_major_strides;
+use super::{BinaryKind, Clamp, OpError, Reduce, ReduceKind, Softmax, SoftmaxKind, UnaryKind, Window};
 
 /// All of a node's first input.
 const FIRST: Operand = Operand::Input {
@@ -156,17 +158,132 @@ pub(super) fn unary(kind: UnaryKind, x: &QuantTensor) -> Result<Lowered, LowerEr
     }))
 }
 
-/// Softmax along rows of `depth` elements.
-pub(super) fn softmax(depth: usize, x: &QuantTensor) -> Result<Lowered, LowerError> {
+/// Lines made probabilities.
+pub(super) fn softmax(op: &Softmax, x: &QuantTensor) -> Result<Lowered, LowerError> {
+    let shape = &x.ty.shape;
+    let (depth, inner) = (shape[op.axis], shape[op.axis + 1..].iter().product::<usize>());
     let record = SoftmaxF32 {
-        rows: fitting(x.ty.len() / depth.max(1))?,
+        rows: fitting(x.ty.len() / (depth * inner).max(1))?,
         depth: fitting(depth)?,
+        inner: fitting(inner)?,
+        kind: match op.kind {
+            SoftmaxKind::Probability => 0,
+            SoftmaxKind::Logarithm => 1,
+            SoftmaxKind::Greatest => 2,
+        },
         ..SoftmaxF32::default()
     };
     Ok(Lowered::from(KernelCall {
         in_place: vec![0],
         ..KernelCall::new(Layer::SoftmaxF32(record), vec![FIRST], Vec::new())
     }))
+}
+
+/// Elements along axes made one.
+pub(super) fn reduce(op: &Reduce, x: &QuantTensor) -> Result<Lowered, LowerError> {
+    let shape = &x.ty.shape;
+    let strides = row_major_strides(shape);
+    let [mut kept, mut reduced] = [Nest::default(), Nest::default()];
+    let mut last = None;
+    for (axis, (&extent, &stride)) in shape.iter().zip(&strides).enumerate() {
+        if extent == 1 {
+            continue;
+        }
+        let is_reduced = op.axes.contains(&axis);
+        let nest = if is_reduced { &mut reduced } else { &mut kept };
+        nest.push(extent, stride, last == Some(is_reduced));
+        last = Some(is_reduced);
+    }
+    let record = ReduceF32 {
+        kept: kept.extents()?,
+        kept_strides: kept.strides()?,
+        reduced: reduced.extents()?,
+        reduced_strides: reduced.strides()?,
+        kind: match op.kind {
+            ReduceKind::Sum => 0,
+            ReduceKind::Mean => 1,
+            ReduceKind::Max => 2,
+            ReduceKind::Min => 3,
+            ReduceKind::Prod => 4,
+        },
+        ..ReduceF32::default()
+    };
+    Ok(Lowered::from(KernelCall::new(
+        Layer::ReduceF32(record),
+        vec![FIRST],
+        Vec::new(),
+    )))
+}
+
+/// Loops over elements that lie a stride apart, as a record holds them: at most four, outermost first.
+#[derive(Default)]
+struct Nest(Vec<(usize, usize)>);
+
+impl Nest {
+    /// One more loop inside the others; `runs_on` where it goes on in the innermost one's steps.
+    fn push(&mut self, extent: usize, stride: usize, runs_on: bool) {
+        match self.0.last_mut() {
+            Some(innermost) if runs_on => *innermost = (innermost.0 * extent, stride),
+            _ => self.0.push((extent, stride)),
+        }
+    }
+
+    fn extents(&self) -> Result<[u32; 4], OpError> {
+        self.field(1, |&(extent, _)| extent)
+    }
+
+    fn strides(&self) -> Result<[u32; 4], OpError> {
+        self.field(0, |&(_, stride)| stride)
+    }
+
+    fn field(&self, missing: u32, of: fn(&(usize, usize)) -> usize) -> Result<[u32; 4], OpError> {
+        let mut field = [missing; 4];
+        let first = field.len().checked_sub(self.0.len()).ok_or_else(|| {
+            OpError::new(format!(
+                "the reduced axes alternate with others {} times; at most {} are possible",
+                self.0.len(),
+                field.len()
+            ))
+            .with_help("reduce them in two steps")
+        })?;
+        for (slot, level) in field[first..].iter_mut().zip(&self.0) {
+            *slot = fitting(of(level))?;
+        }
+        Ok(field)
+    }
+}
+
+/// A product of two computed matrices, or of batches of them.
+pub(super) fn matmul(
+    [rows, depth, columns]: [usize; 3],
+    batches: [&[usize]; 2],
+    batch: &[usize],
+    inputs: &[&QuantTensor],
+) -> Result<Lowered, LowerError> {
+    let geometry = Geometry::new(batches, batch)?;
+    let strides = |side: usize, elements: usize| -> Result<[u32; 4], OpError> {
+        let elements: u32 = fitting(elements)?;
+        let scaled = |stride: u32| stride.checked_mul(elements);
+        let strides = geometry.strides(side)?;
+        let strides = strides.map(scaled).into_iter().collect::<Option<Vec<u32>>>();
+        let strides = strides.and_then(|strides| <[u32; 4]>::try_from(strides).ok());
+        strides.ok_or_else(|| OpError::new("matrices of at most 4 GiB wanted"))
+    };
+    let record = MatMulF32 {
+        batch: geometry.dims()?,
+        a_strides: strides(0, rows * depth)?,
+        b_strides: strides(1, depth * columns)?,
+        rows: fitting(rows)?,
+        depth: fitting(depth)?,
+        columns: fitting(columns)?,
+        ..MatMulF32::default()
+    };
+    let sources = vec![Operand::of_input(0, inputs[0]), Operand::of_input(1, inputs[1])];
+    Ok(Lowered::from(KernelCall::new(
+        Layer::MatMulF32(record),
+        sources,
+        Vec::new(),
+    )))
 }
 
 /// A pool: one call of a record that its operator fills in.

@@ -1,4 +1,5 @@
-//! Softmax: <https://onnx.ai/onnx/operators/onnx__Softmax.html>, along one axis (opset 13; older forms are reshaped at import).
+//! Softmax: <https://onnx.ai/onnx/operators/onnx__Softmax.html>, along one axis (opset 13; older forms are reshaped at
+//! import), and its neighbours LogSoftmax and Hardmax.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,30 +9,58 @@ use super::element::Real;
 use super::lower::{KernelCall, Operand, Proof};
 use super::quant::{QuantParams, QuantTensor, Range};
 use super::rescale::{self, Codes};
-use super::tensor::{TensorType, Values};
+use super::tensor::{DType, TensorType, Values};
 use super::{Clamp, movement, real};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 use tinsmith_runtime::kernels::{Layer, softmax};
 
-/// `y = exp(x − max x) / Σ exp(x − max x)` along `axis`.
+/// What a line becomes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SoftmaxKind {
+    /// Softmax: `exp(x − max x) / Σ exp(x − max x)`.
+    #[default]
+    Probability,
+    /// LogSoftmax: `(x − max x) − log Σ exp(x − max x)`.
+    Logarithm,
+    /// Hardmax: 1 at the first of the greatest, 0 elsewhere.
+    Greatest,
+}
+
+impl SoftmaxKind {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Lines along `axis`, made probabilities. Reals of every type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Softmax {
     /// The axis, counted from the front.
     pub axis: usize,
+    /// What a line becomes.
+    #[serde(default, skip_serializing_if = "SoftmaxKind::is_default")]
+    pub kind: SoftmaxKind,
+}
+
+impl Softmax {
+    /// The probabilities along this axis.
+    pub fn along(axis: usize) -> Self {
+        Self {
+            axis,
+            kind: SoftmaxKind::Probability,
+        }
+    }
 }
 
 impl Operator for Softmax {
-    const ONNX: &'static [&'static str] = &["Softmax"];
+    const ONNX: &'static [&'static str] = &["Softmax", "LogSoftmax", "Hardmax"];
     const CONSTRAINTS: &'static [Constraint<Self>] = &[
         Constraint {
             text: "softmax runs along the last axis, or all axes behind its own have one element",
             holds: |op, inputs| {
-                inputs[0]
-                    .shape
-                    .iter()
-                    .skip(op.axis + 1)
-                    .all(|&extent| extent == 1)
+                let mut behind = inputs[0].shape.iter().skip(op.axis + 1);
+                inputs[0].dtype == DType::F32 || behind.all(|&extent| extent == 1)
             },
         },
         Constraint {
@@ -58,21 +87,30 @@ impl Operator for Softmax {
         let extent = x.shape[self.axis];
         let inner: usize = x.shape[self.axis + 1..].iter().product();
         let data = with_reals!(
-            x.data, v => Element::data(softmax(v, extent, inner)),
+            x.data, v => Element::data(lines(self.kind, v, extent, inner)),
             else return Err(OpError::new(format!("reals wanted, {} found", x.ty())))
         );
         Ok(vec![Values::new(x.shape.clone(), data)])
     }
 
     fn output_params(&self) -> OutputParams {
-        OutputParams::Fixed(QuantParams {
-            scale: 1.0 / 256.0,
-            zero_point: -128,
-        })
+        match self.kind {
+            SoftmaxKind::Probability | SoftmaxKind::Greatest => OutputParams::Fixed(QuantParams {
+                scale: 1.0 / 256.0,
+                zero_point: -128,
+            }),
+            SoftmaxKind::Logarithm => OutputParams::Observed,
+        }
     }
 
-    fn output_range(&self, _observed: Range) -> Range {
-        Range { min: 0.0, max: 1.0 }
+    fn output_range(&self, observed: Range) -> Range {
+        match self.kind {
+            SoftmaxKind::Probability | SoftmaxKind::Greatest => Range { min: 0.0, max: 1.0 },
+            SoftmaxKind::Logarithm => Range {
+                max: observed.max.min(0.0),
+                ..observed
+            },
+        }
     }
 
     fn lower(
@@ -82,7 +120,19 @@ impl Operator for Softmax {
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
         if real::computes(inputs, outputs)? {
-            return real::softmax(inputs[0].ty.shape[self.axis], inputs[0]);
+            return real::softmax(self, inputs[0]);
+        }
+        let refused = match self.kind {
+            SoftmaxKind::Probability => None,
+            SoftmaxKind::Logarithm => Some("a logarithm of softmax"),
+            SoftmaxKind::Greatest => Some("a hardmax"),
+        };
+        if let Some(what) = refused {
+            return Err(OpError::new(format!("{what} has no integer kernel"))
+                .with_help(
+                    "compile with --precision f32, or leave it out: the order of the scores is the same",
+                )
+                .into());
         }
         let (x, y) = (inputs[0], outputs[0]);
         let from = rescale::activation(Some(x), "input")?;
@@ -124,8 +174,8 @@ impl Operator for Softmax {
     }
 }
 
-/// Softmax over lines of `extent` elements that lie `inner` apart.
-fn softmax<T: Real>(x: &[T], extent: usize, inner: usize) -> Vec<T> {
+/// Lines of `extent` elements that lie `inner` apart.
+fn lines<T: Real>(kind: SoftmaxKind, x: &[T], extent: usize, inner: usize) -> Vec<T> {
     let mut y = x.to_vec();
     if y.is_empty() {
         return y;
@@ -136,14 +186,37 @@ fn softmax<T: Real>(x: &[T], extent: usize, inner: usize) -> Vec<T> {
             let greatest = places
                 .clone()
                 .fold(T::LOWEST, |m, i| if block[i] > m { block[i] } else { m });
-            let mut sum = T::default();
-            for i in places.clone() {
-                block[i] = block[i].subtract(greatest).exp();
-                sum = sum.add(block[i]);
-            }
-            for i in places {
-                // Only a division of integers by zero has no result.
-                block[i] = block[i].divide(sum).unwrap_or_default();
+            match kind {
+                SoftmaxKind::Probability => {
+                    let mut sum = T::default();
+                    for i in places.clone() {
+                        block[i] = block[i].subtract(greatest).exp();
+                        sum = sum.add(block[i]);
+                    }
+                    for i in places {
+                        // Only a division of integers by zero has no result.
+                        block[i] = block[i].divide(sum).unwrap_or_default();
+                    }
+                }
+                SoftmaxKind::Logarithm => {
+                    let mut sum = T::default();
+                    for i in places.clone() {
+                        block[i] = block[i].subtract(greatest);
+                        sum = sum.add(block[i].exp());
+                    }
+                    // One of the terms is 1, so that the sum's logarithm is at least 0.
+                    let log = sum.log();
+                    for i in places {
+                        block[i] = block[i].subtract(log);
+                    }
+                }
+                SoftmaxKind::Greatest => {
+                    let first = places.clone().find(|&i| block[i] >= greatest);
+                    for i in places {
+                        let is_first = first == Some(i);
+                        block[i] = T::from_f64(f64::from(u8::from(is_first)));
+                    }
+                }
             }
         }
     }

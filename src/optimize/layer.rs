@@ -23,7 +23,7 @@ pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
         | Op::MatMul(_)
         | Op::Pad(_)
         | Op::QuantizeLinear(_)
-        | Op::ReduceMean(_)
+        | Op::Reduce(_)
         | Op::Reshape(_)
         | Op::Slice(_)
         | Op::Softmax(_)

@@ -8,7 +8,7 @@ use crate::op::{Clamp, Dense, Op};
 /// Makes a `Dense` of every `MatMul` whose second operand is a constant matrix, or integers behind a
 /// `DequantizeLinear`; the weights become `[out, in]`, per-axis scales follow.
 ///
-/// Leading extents of 1 of the matrix are dropped. Refuses a matrix that varies along a batch, or one of higher rank
+/// Leading extents of 1 of the matrix are dropped. Refuses integers, a matrix that varies along a batch, or one of higher rank
 /// than the first operand. Exact: the same products in the same order.
 pub(super) fn matmul_to_dense(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
@@ -32,6 +32,9 @@ fn matrix(graph: &FloatGraph, position: usize) -> Option<StoredConstant> {
     let Op::MatMul(_) = node.op else {
         return None;
     };
+    if !graph.tensors[node.inputs[0]].ty.dtype.is_float() {
+        return None;
+    }
     let (x, matrix) = (shape(graph, node.inputs[0]), shape(graph, node.inputs[1]));
     let lead = matrix.len().checked_sub(2)?;
     if matrix.len() > x.len().max(2) || matrix[..lead].iter().any(|&extent| extent != 1) {

@@ -3,9 +3,9 @@
 use super::edit::{insert, shape};
 use crate::ir::{FloatGraph, Node};
 use crate::op::tensor::TensorType;
-use crate::op::{AveragePool, Clamp, Op, Reshape, Window};
+use crate::op::{AveragePool, Clamp, Op, ReduceKind, Reshape, Window};
 
-/// Makes an `AveragePool` over the whole extent of a `ReduceMean` over neighbouring axes. Unless those are the rows
+/// Makes an `AveragePool` over the whole extent of a mean of reals over neighbouring axes. Unless those are the rows
 /// and columns of an image, reshapes before and behind it, which move nothing, fold the axes before them into the
 /// batch and those behind them into the channels.
 ///
@@ -29,9 +29,13 @@ pub(super) fn reduce_mean_to_pool(graph: &mut FloatGraph) -> usize {
 /// Tells how many nodes stand where one stood.
 fn replace(graph: &mut FloatGraph, position: usize) -> Option<usize> {
     let node = &graph.nodes[position];
-    let Op::ReduceMean(op) = &node.op else {
+    let Op::Reduce(op) = &node.op else {
         return None;
     };
+    let is_float = graph.tensors[node.inputs[0]].ty.dtype.is_float();
+    if op.kind != ReduceKind::Mean || !is_float {
+        return None;
+    }
     let (&first, &last) = (op.axes.first()?, op.axes.last()?);
     if last - first + 1 != op.axes.len() {
         return None;

@@ -52,7 +52,7 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
         // A slice with steps of −1 has the same shape too.
         Op::Slice(op) => passes(x == y && op.steps.iter().zip(&op.shape).all(|(&s, &e)| s == 1 || e == 1)),
         Op::Concat(_) => passes(node.inputs.len() == 1),
-        Op::ReduceMean(op) => passes(op.axes.iter().all(|&axis| x.shape[axis] == 1)),
+        Op::Reduce(op) => passes(op.axes.iter().all(|&axis| x.shape[axis] == 1)),
         Op::Unary(op) => match op.kind {
             UnaryKind::Clamp(clamp) => passes(clamp.is_none()),
             UnaryKind::Sigmoid | UnaryKind::Tanh => None,

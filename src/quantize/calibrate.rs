@@ -164,7 +164,7 @@ impl Quantizer<'_> {
             | Op::MaxPool(_)
             | Op::Pad(_)
             | Op::QuantizeLinear(_)
-            | Op::ReduceMean(_)
+            | Op::Reduce(_)
             | Op::Reshape(_)
             | Op::Slice(_)
             | Op::Softmax(_)

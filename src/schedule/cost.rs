@@ -50,13 +50,16 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
         }
         Layer::Delay(_) => [(work, cost.copy_q8), none, none],
         Layer::Fill(_) => [(work, cost.fill_q8), none, none],
-        Layer::Conv2dF32(_) | Layer::DenseF32(_) => [(work, 2 * FLOAT_Q8), (output, FLOAT_Q8), none],
+        Layer::Conv2dF32(_) | Layer::DenseF32(_) | Layer::MatMulF32(_) => {
+            [(work, 2 * FLOAT_Q8), (output, FLOAT_Q8), none]
+        }
         Layer::SoftmaxF32(_) | Layer::UnaryF32(_) => [(work, FUNCTION_Q8), none, none],
         Layer::Quantize(_)
         | Layer::Dequantize(_)
         | Layer::BinaryF32(_)
         | Layer::MaxPoolF32(_)
-        | Layer::AveragePoolF32(_) => [(work, FLOAT_Q8), none, none],
+        | Layer::AveragePoolF32(_)
+        | Layer::ReduceF32(_) => [(work, FLOAT_Q8), none, none],
         Layer::FillF32(_) => [(work, 4 * cost.fill_q8), none, none],
     };
     let term = |(count, q8): (u64, u32)| count.saturating_mul(q8.into());

@@ -6,18 +6,18 @@ use tinsmith_runtime::kernels::Layer;
 use super::{positions, random_window};
 use crate::blobs::{Parts, Random};
 
-fn reals(random: &mut Random, count: usize) -> Vec<f32> {
+pub(super) fn reals(random: &mut Random, count: usize) -> Vec<f32> {
     (0..count)
         .map(|_| random.range(-999, 999) as f32 / 128.0)
         .collect()
 }
 
-fn bytes(reals: &[f32]) -> Vec<u8> {
+pub(super) fn bytes(reals: &[f32]) -> Vec<u8> {
     reals.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
 /// Runs a step over one input and gives the output's bytes.
-fn run(ifm: &[f32], ofm: usize, constants: &[u8], layer: impl Fn(u32, u32) -> Layer) -> Vec<u8> {
+pub(super) fn run(ifm: &[f32], ofm: usize, constants: &[u8], layer: impl Fn(u32, u32) -> Layer) -> Vec<u8> {
     let (ifm_bytes, ofm_bytes) = (4 * ifm.len() as u32, 4 * ofm as u32);
     let mut parts = Parts {
         arena_bytes: ifm_bytes + ofm_bytes,

@@ -2,7 +2,7 @@
 
 use tinsmith::op::tensor::{DType, Data, Values};
 use tinsmith::op::{
-    BatchNormalization, Binary, BinaryKind, Cast, Clamp, ReduceMean, Softmax, Unary, UnaryKind,
+    BatchNormalization, Binary, BinaryKind, Cast, Clamp, Reduce, ReduceKind, Softmax, Unary, UnaryKind,
 };
 
 use super::{check, check_refused, counting, eval, f32s, i64s};
@@ -168,9 +168,9 @@ fn sigmoid_and_tanh_saturate_without_nan() {
 #[test]
 fn softmax_is_stable_and_sums_to_one_along_its_axis() {
     let x = f32s(&[2, 2], &[1000.0, 0.0, 1000.0, 0.0]);
-    check(Softmax { axis: 0 }, &[&x], &f32s(&[2, 2], &[0.5; 4]));
-    check(Softmax { axis: 1 }, &[&x], &f32s(&[2, 2], &[1.0, 0.0, 1.0, 0.0]));
-    let y = eval(Softmax { axis: 0 }, &[&f32s(&[3], &[0.0, 1.0, 2.0])]).unwrap();
+    check(Softmax::along(0), &[&x], &f32s(&[2, 2], &[0.5; 4]));
+    check(Softmax::along(1), &[&x], &f32s(&[2, 2], &[1.0, 0.0, 1.0, 0.0]));
+    let y = eval(Softmax::along(0), &[&f32s(&[3], &[0.0, 1.0, 2.0])]).unwrap();
     for (y, wanted) in y
         .as_f32()
         .unwrap()
@@ -185,18 +185,34 @@ fn softmax_is_stable_and_sums_to_one_along_its_axis() {
 fn means_keep_their_axes() {
     let x = counting(&[2, 2, 3]);
     check(
-        ReduceMean { axes: vec![1] },
+        Reduce {
+            kind: ReduceKind::Mean,
+            axes: vec![1],
+        },
         &[&x],
         &f32s(&[2, 1, 3], &[1.5, 2.5, 3.5, 7.5, 8.5, 9.5]),
     );
     check(
-        ReduceMean { axes: vec![0, 2] },
+        Reduce {
+            kind: ReduceKind::Mean,
+            axes: vec![0, 2],
+        },
         &[&x],
         &f32s(&[1, 2, 1], &[4.0, 7.0]),
     );
-    check(ReduceMean { axes: vec![] }, &[&x], &x);
+    check(
+        Reduce {
+            kind: ReduceKind::Mean,
+            axes: vec![],
+        },
+        &[&x],
+        &x,
+    );
     check_refused(
-        ReduceMean { axes: vec![3] },
+        Reduce {
+            kind: ReduceKind::Mean,
+            axes: vec![3],
+        },
         &[&x],
         "an axis below 3 wanted for f32[2,2,3], 3 found",
     );
@@ -207,7 +223,14 @@ fn a_long_mean_loses_nothing() {
     // Summed in f32, ones would stop counting at 2^24.
     let n = (1 << 24) + 2;
     let x = Values::f32([n], vec![1.0; n]);
-    check(ReduceMean { axes: vec![0] }, &[&x], &f32s(&[1], &[1.0]));
+    check(
+        Reduce {
+            kind: ReduceKind::Mean,
+            axes: vec![0],
+        },
+        &[&x],
+        &f32s(&[1], &[1.0]),
+    );
 }
 
 #[test]

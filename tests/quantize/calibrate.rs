@@ -134,7 +134,7 @@ fn classifier() -> FloatGraph {
         &[y, weights],
         &[1, 4],
     );
-    let y = b.node("softmax", Op::Softmax(Softmax { axis: 1 }), &[y], &[1, 4]);
+    let y = b.node("softmax", Op::Softmax(Softmax::along(1)), &[y], &[1, 4]);
     b.finish(&[y])
 }
 

@@ -6,7 +6,7 @@ use tinsmith::op::quant::{QuantParams, QuantTensor, Quantization};
 use tinsmith::op::tensor::{DType, Data, Values};
 use tinsmith::op::{
     AveragePool, Binary, BinaryKind, Clamp, Concat, Conv2d, Delay, Dense, Gather, MatMul, MaxPool, Op, Pad,
-    PadMode, ReduceMean, Reshape, Slice, Softmax, Transpose, Unary, UnaryKind, Window,
+    PadMode, Reduce, ReduceKind, Reshape, Slice, Softmax, Transpose, Unary, UnaryKind, Window,
 };
 use tinsmith::simulate::Simulator;
 use tinsmith::target::Target;
@@ -193,7 +193,7 @@ fn functions_are_tables() {
     for kind in [UnaryKind::Clamp(clamp), UnaryKind::Sigmoid, UnaryKind::Tanh] {
         check_unary(&Op::Unary(Unary { kind }), &[2, 3, 5]);
     }
-    check_unary(&Op::Softmax(Softmax { axis: 1 }), &[3, 10, 1]);
+    check_unary(&Op::Softmax(Softmax::along(1)), &[3, 10, 1]);
 }
 
 #[test]
@@ -223,7 +223,15 @@ fn pools_are_exact() {
         }
     }
     for axes in [vec![1, 2], vec![0, 1, 2, 3], vec![3], vec![2, 3], vec![0]] {
-        check_unary(&Op::ReduceMean(ReduceMean { axes }), &[1, 6, 5, 3]);
+        for kind in [ReduceKind::Mean, ReduceKind::Max] {
+            check_unary(
+                &Op::Reduce(Reduce {
+                    kind,
+                    axes: axes.clone(),
+                }),
+                &[1, 6, 5, 3],
+            );
+        }
     }
 }
 
@@ -336,7 +344,7 @@ fn what_has_no_exact_kernel_is_refused_by_name() {
 
     let mut case = Case::new(1);
     let x = case.input("x", &[2, 4, 3], params);
-    case.node(Op::Softmax(Softmax { axis: 1 }), &[x], params);
+    case.node(Op::Softmax(Softmax::along(1)), &[x], params);
     let reason = refusal(&case);
     assert!(
         reason.contains("node") && reason.contains("last axis"),

@@ -165,16 +165,20 @@ record! {
 }
 
 record! {
-    /// `ofm[r][i] = exp(ifm[r][i] − max_j ifm[r][j]) / Σ_j …` along rows of reals.
+    /// `ofm[r][i][k] = exp(ifm[r][i][k] − max_j ifm[r][j][k]) / Σ_j …` along lines of reals.
     SoftmaxF32 = 40 {
-        /// Arena offset of the input, `[rows][depth]`.
+        /// Arena offset of the input, `[rows][depth][inner]`.
         ifm: u32,
         /// Arena offset of the output; may equal `ifm`.
         ofm: u32,
         /// Rows.
         rows: u32,
-        /// Elements of a row.
+        /// Elements of a line.
         depth: u32,
+        /// Lines side by side: elements from one of a line to the next.
+        inner: u32,
+        /// 0: softmax; 1: its logarithm; 2: 1 at the first of the greatest, 0 elsewhere.
+        kind: u8,
     }
 }
 
@@ -187,5 +191,49 @@ record! {
         count: u32,
         /// The real.
         value: f32,
+    }
+}
+
+record! {
+    /// The reals along some dimensions made one: sums, means and products in f64, rounded once.
+    ReduceF32 = 80 {
+        /// Arena offset of the input.
+        ifm: u32,
+        /// Arena offset of the output, `kept` in row-major order.
+        ofm: u32,
+        /// Extents of the dimensions that stay, outermost first.
+        kept: [u32; 4],
+        /// Elements from one index of them to the next.
+        kept_strides: [u32; 4],
+        /// Extents of the dimensions reduced, in the order in which their elements are taken.
+        reduced: [u32; 4],
+        /// Elements from one index of them to the next.
+        reduced_strides: [u32; 4],
+        /// 0: sum; 1: mean; 2: greatest; 3: least; 4: product. NaN is both greatest and least.
+        kind: u8,
+    }
+}
+
+record! {
+    /// A product of matrices of reals, or of batches of them: `ofm[…][m][n] = Σ_k a[…][m][k]·b[…][k][n]`.
+    MatMulF32 = 81 {
+        /// Source of the left matrices (arena, or [`super::IN_CONSTANTS`]), `[rows][depth]` each.
+        a: u32,
+        /// Source of the right matrices (arena, or [`super::IN_CONSTANTS`]), `[depth][columns]` each.
+        b: u32,
+        /// Arena offset of the output, `[batch…][rows][columns]`.
+        ofm: u32,
+        /// Extents of the batches, outermost first.
+        batch: [u32; 4],
+        /// Elements from one left matrix to the next, per dimension of the batch; 0 broadcasts.
+        a_strides: [u32; 4],
+        /// The same of the right matrices.
+        b_strides: [u32; 4],
+        /// Rows of the left matrices.
+        rows: u32,
+        /// Columns of the left matrices, rows of the right ones.
+        depth: u32,
+        /// Columns of the right matrices.
+        columns: u32,
     }
 }

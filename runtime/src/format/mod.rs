@@ -10,8 +10,8 @@ pub mod metadata;
 mod record;
 
 pub use float::{
-    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MaxPoolF32, Quantize, SoftmaxF32,
-    UnaryF32,
+    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MatMulF32, MaxPoolF32, Quantize,
+    ReduceF32, SoftmaxF32, UnaryF32,
 };
 #[cfg(feature = "verify")]
 pub use integrity::digest;

@@ -4,7 +4,7 @@ use super::{Extent, Extents, product};
 use crate::arena::Memory;
 
 /// Elements from the first to the last one that `dims` reach, both included; `None` for an empty operand.
-fn span(dims: &[u32; 4], strides: &[u32; 4]) -> Option<u32> {
+pub(super) fn span(dims: &[u32; 4], strides: &[u32; 4]) -> Option<u32> {
     dims.iter()
         .zip(strides)
         .try_fold(1u32, |span, (&extent, &stride)| {

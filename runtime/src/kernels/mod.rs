@@ -24,8 +24,8 @@ use crate::format::{
     Mul, Softmax, StridedCopy, Table,
 };
 use crate::format::{
-    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MaxPoolF32, Quantize, SoftmaxF32,
-    UnaryF32,
+    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MatMulF32, MaxPoolF32, Quantize,
+    ReduceF32, SoftmaxF32, UnaryF32,
 };
 use crate::lanes::Portable;
 
@@ -86,6 +86,8 @@ pub static ALL: &[Kernel] = &[
     float::average_pool::kernel(),
     float::softmax::kernel(),
     float::fill::kernel(),
+    float::reduce::kernel(),
+    float::matmul::kernel(),
 ];
 
 /// The kernels that compute in integers alone.
@@ -219,6 +221,8 @@ layers! {
     AveragePoolF32,
     SoftmaxF32,
     FillF32,
+    ReduceF32,
+    MatMulF32,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.

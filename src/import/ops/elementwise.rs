@@ -1,6 +1,5 @@
 //! Operators on single elements: arithmetic, activations, casts; and those that change nothing.
 
-use super::super::builder::Tensor;
 use super::super::tensors;
 use super::{Call, Importer, Made, onnx};
 use crate::op::tensor::Data;
@@ -139,20 +138,4 @@ fn dropout(call: &mut Call<'_>) -> Made {
         }
     }
     identity(call)
-}
-
-/// One constant in all elements' place, of the type of another tensor: the factor of a scaling.
-pub(super) fn scalar_like(
-    call: &mut Call<'_>,
-    like: Tensor,
-    value: f32,
-    role: &str,
-) -> Result<Tensor, OpError> {
-    use crate::op::tensor::{DType, Values};
-    let data = match call.graph.ty(like).dtype {
-        DType::F32 => Data::F32(vec![value]),
-        DType::F64 => Data::F64(vec![value.into()]),
-        other => return Err(OpError::new(format!("f32 or f64 wanted, {other} found"))),
-    };
-    Ok(call.graph.constant(Values::new([], data), role))
 }

@@ -2,7 +2,6 @@
 
 use super::super::builder::Tensor;
 use super::super::layout::transpose_constant;
-use super::elementwise::scalar_like;
 use super::{Call, Importer, Made, onnx};
 use crate::op::tensor::broadcast_shape;
 use crate::op::{Binary, BinaryKind, Clamp, MatMul, Op, OpError};
@@ -23,6 +22,8 @@ fn gemm(call: &mut Call<'_>) -> Made {
     if call.version < 11 {
         call.input(2)?;
     }
+    // Opset 7 made broadcasting the rule.
+    let broadcasts = call.version >= 7 || call.attrs.flag("broadcast", false)?;
     let scale_b = alpha != 1.0 && call.graph.constant_of(b).is_some();
     if scale_b {
         b = scaled(call, b, alpha, "alpha")?;
@@ -38,7 +39,12 @@ fn gemm(call: &mut Call<'_>) -> Made {
     }
     if let Some(c) = c {
         let (to, from) = (call.graph.shape(y), call.graph.shape(c));
-        if broadcast_shape(to, from).as_deref() != Some(to) {
+        let fits = if broadcasts {
+            broadcast_shape(to, from).as_deref() == Some(to)
+        } else {
+            to == from
+        };
+        if !fits {
             return Err(OpError::new(format!(
                 "c that broadcasts to {to:?} wanted, {from:?} found"
             )));
@@ -74,10 +80,12 @@ fn operand(call: &mut Call<'_>, index: usize, transposed: &str) -> Result<Tensor
 }
 
 fn scaled(call: &mut Call<'_>, x: Tensor, factor: f32, role: &str) -> Result<Tensor, OpError> {
-    let factor = scalar_like(call, x, factor, role)?;
-    let op = Op::Binary(Binary {
-        kind: BinaryKind::Mul,
-        clamp: Clamp::NONE,
-    });
-    call.graph.emit(op, &[x, factor], &format!("times_{role}"))
+    let ty = call.graph.ty(x);
+    if !ty.dtype.is_float() && factor.fract() != 0.0 {
+        return Err(OpError::new(format!(
+            "an integer as `{role}` of {ty} wanted, {factor} found"
+        )));
+    }
+    let factor = call.graph.scalar_like(x, factor.into(), role);
+    call.graph.mul(x, factor, &format!("times_{role}"))
 }

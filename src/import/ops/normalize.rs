@@ -2,9 +2,14 @@
 
 use super::super::layout::{channels_first, channels_last};
 use super::{Call, Importer, Made, onnx, resolve_axis};
-use crate::op::{BatchNormalization, Op, OpError, Reshape, Softmax};
+use crate::op::{BatchNormalization, Op, OpError, Reshape, Softmax, SoftmaxKind};
 
-pub(super) const IMPORTERS: &[Importer] = &[onnx("BatchNormalization", batch), onnx("Softmax", softmax)];
+pub(super) const IMPORTERS: &[Importer] = &[
+    onnx("BatchNormalization", batch),
+    onnx("Hardmax", hardmax),
+    onnx("LogSoftmax", log_softmax),
+    onnx("Softmax", softmax),
+];
 
 /// Inference only: opset 7 could normalize every position apart, opset 14 could train.
 fn batch(call: &mut Call<'_>) -> Made {
@@ -38,8 +43,20 @@ fn batch(call: &mut Call<'_>) -> Made {
     Ok(vec![channels_first(call.graph, y)?])
 }
 
-/// Along one axis from opset 13 on; before, over everything from the axis on.
 fn softmax(call: &mut Call<'_>) -> Made {
+    lines(call, SoftmaxKind::Probability)
+}
+
+fn log_softmax(call: &mut Call<'_>) -> Made {
+    lines(call, SoftmaxKind::Logarithm)
+}
+
+fn hardmax(call: &mut Call<'_>) -> Made {
+    lines(call, SoftmaxKind::Greatest)
+}
+
+/// Along one axis from opset 13 on; before, over everything from the axis on.
+fn lines(call: &mut Call<'_>, kind: SoftmaxKind) -> Made {
     let x = call.input(0)?;
     let shape = call.graph.shape(x).to_vec();
     let default = if call.version < 13 { 1 } else { -1 };
@@ -52,15 +69,14 @@ fn softmax(call: &mut Call<'_>) -> Made {
         resolve_axis(axis, shape.len())?
     };
     if !flattens || !rows && shape[axis + 1..].iter().all(|&extent| extent == 1) {
-        let op = Op::Softmax(Softmax { axis });
+        let op = Op::Softmax(Softmax { axis, kind });
         return Ok(vec![call.graph.emit(op, &[x], "")?]);
     }
     let matrix = vec![shape[..axis].iter().product(), shape[axis..].iter().product()];
     let flat = Op::Reshape(Reshape { shape: matrix });
     let flat = call.graph.emit(flat, &[x], "flat")?;
-    let y = call
-        .graph
-        .emit_as(Op::Softmax(Softmax { axis: 1 }), &[flat], "", "matrix")?;
+    let op = Op::Softmax(Softmax { axis: 1, kind });
+    let y = call.graph.emit_as(op, &[flat], "", "matrix")?;
     let back = Op::Reshape(Reshape { shape });
     Ok(vec![call.graph.emit_as(back, &[y], "unflat", "")?])
 }

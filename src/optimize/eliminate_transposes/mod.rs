@@ -12,7 +12,7 @@ use crate::op::Op;
 ///
 /// A transpose passes activations, casts, `QuantizeLinear` and `DequantizeLinear` (per-axis parameters follow),
 /// arithmetic and `Concat` whose other operands are transposed alike, constant, or need only a reshape, `Slice`,
-/// `Pad`, `Softmax`, `ReduceMean`, `Gather`, a `Dense` whose channels stay last, and reshapes that keep the moved axes
+/// `Pad`, `Softmax`, `Reduce`, `Gather`, a `Dense` whose channels stay last, and reshapes that keep the moved axes
 /// together. Two in a row become one; one of a constant behind `DequantizeLinear` moves the integers; one before a
 /// flattening reshape and a `Dense` moves the columns of the weights instead.
 ///

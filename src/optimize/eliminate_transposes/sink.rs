@@ -10,7 +10,7 @@ use super::permutation::{compose, inverse, moves_only_units, permute_back, throu
 use crate::ir::{FloatGraph, FloatTensor, Node};
 use crate::op::tensor::TensorType;
 use crate::op::{
-    Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, ReduceMean, Reshape, Slice, Softmax, Transpose,
+    Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Reshape, Slice, Softmax, Transpose,
 };
 
 /// Moves every transpose as far as it goes; with `share`, also those that have several readers.
@@ -147,11 +147,14 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         Op::DequantizeLinear(op) => same(Op::DequantizeLinear(DequantizeLinear {
             axis: quantization_axis(op.axis),
         })),
-        Op::Softmax(op) => same(Op::Softmax(Softmax { axis: perm[op.axis] })),
-        Op::ReduceMean(op) => {
+        Op::Softmax(op) => same(Op::Softmax(Softmax {
+            axis: perm[op.axis],
+            ..*op
+        })),
+        Op::Reduce(op) => {
             let mut axes: Vec<usize> = op.axes.iter().map(|&axis| perm[axis]).collect();
             axes.sort_unstable();
-            same(Op::ReduceMean(ReduceMean { axes }))
+            same(Op::Reduce(Reduce { axes, ..*op }))
         }
         Op::Slice(op) => same(Op::Slice(Slice {
             starts: permute_back(&op.starts, perm),

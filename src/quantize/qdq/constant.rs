@@ -63,7 +63,7 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
         | Op::MaxPool(_)
         | Op::Pad(_)
         | Op::QuantizeLinear(_)
-        | Op::ReduceMean(_)
+        | Op::Reduce(_)
         | Op::Slice(_)
         | Op::Softmax(_)
         | Op::Unary(_) => return None,

@@ -141,6 +141,7 @@ pub(super) fn commutes(op: &Op, dtype: DType) -> bool {
             PadMode::Edge | PadMode::Reflect => true,
         },
         Op::Concat(_) | Op::Gather(_) | Op::Reshape(_) | Op::Slice(_) | Op::Transpose(_) => true,
+        Op::Reduce(reduce) => reduce.kind.picks(),
         Op::AveragePool(_)
         | Op::BatchNormalization(_)
         | Op::Binary(_)
@@ -151,7 +152,6 @@ pub(super) fn commutes(op: &Op, dtype: DType) -> bool {
         | Op::DequantizeLinear(_)
         | Op::MatMul(_)
         | Op::QuantizeLinear(_)
-        | Op::ReduceMean(_)
         | Op::Softmax(_) => false,
     }
 }
@@ -161,6 +161,7 @@ pub(super) fn commutes(op: &Op, dtype: DType) -> bool {
 pub(super) fn moves(op: &Op, dtype: DType) -> bool {
     match op {
         Op::MaxPool(pool) => pool.clamp.is_none(),
+        Op::Reduce(reduce) => reduce.kind.picks(),
         Op::Pad(pad) => !matches!(pad.mode, PadMode::Constant(value) if value != 0.0 && dtype.is_float()),
         Op::Concat(_) | Op::Delay(_) | Op::Gather(_) | Op::Reshape(_) | Op::Slice(_) | Op::Transpose(_) => {
             true
@@ -174,7 +175,6 @@ pub(super) fn moves(op: &Op, dtype: DType) -> bool {
         | Op::DequantizeLinear(_)
         | Op::MatMul(_)
         | Op::QuantizeLinear(_)
-        | Op::ReduceMean(_)
         | Op::Softmax(_)
         | Op::Unary(_) => false,
     }

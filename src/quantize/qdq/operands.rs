@@ -33,7 +33,7 @@ impl Absorber<'_> {
             | Op::MaxPool(_)
             | Op::Pad(_)
             | Op::QuantizeLinear(_)
-            | Op::ReduceMean(_)
+            | Op::Reduce(_)
             | Op::Reshape(_)
             | Op::Slice(_)
             | Op::Softmax(_)

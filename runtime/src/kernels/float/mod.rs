@@ -7,7 +7,9 @@ pub mod cast;
 pub mod conv2d;
 pub mod dense;
 pub mod fill;
+pub mod matmul;
 pub mod max_pool;
+pub mod reduce;
 pub mod softmax;
 pub mod unary;
 
