@@ -91,7 +91,8 @@ pub fn store(port: &Port<'_>, values: &Values) -> Result<Vec<u8>, EdgeError> {
         (data, stored) if data.dtype() == dtype(stored) => data,
         _ => return Err(unconvertible(port)),
     };
-    let not_a_number = if wanted.dtype.is_float() {
+    // What stays a real may be none.
+    let not_a_number = if wanted.dtype.is_float() && port.dtype == Stored::I8 {
         values.to_f64().iter().position(|x| x.is_nan())
     } else {
         None

@@ -2,10 +2,17 @@
 //! simulator. Writes `CONFORMANCE.md`.
 //!
 //! A test's inputs may decide shapes (axes, a shape, repeats), which a compiler must know beforehand. A test that is
-//! refused as it stands is tried again with its integer and Boolean inputs known at compile time, and then with all of
-//! them: `--value` of the command line. The report says which tests took that.
+//! refused as it stands is tried again with its integer and Boolean inputs known at compile time, then with all but the
+//! first, as weights are, and for the reference executor with all of them: `--value` of the command line. The report
+//! says which tests took that.
 
 mod archive;
+#[allow(
+    clippy::unwrap_used,
+    reason = "an oracle of the tests, where a panic is a verdict"
+)]
+#[path = "../../../tests/quantize/meaning.rs"]
+mod meaning;
 mod report;
 mod test;
 
@@ -41,8 +48,10 @@ struct Verdict {
     /// Its operators; the first one is what it is about.
     operators: Vec<String>,
     reference: Outcome,
-    /// Where all of its ends are f32.
+    /// Compiled to f32 and run by the runtime, where all of its ends are f32.
     device: Option<Outcome>,
+    /// Quantized to int8 and run by the runtime, where all of its ends are f32: to the byte what the quantized graph means.
+    int8: Option<Outcome>,
 }
 
 /// Runs all tests whose names contain `only`; writes or checks the report where that is all of them.
@@ -65,8 +74,12 @@ pub(crate) fn run(only: Option<&str>, check: bool) -> Result<bool> {
     let verdicts = judge(&cases);
     let mut complaints = 0;
     for verdict in &verdicts {
-        let ends = [Some(&verdict.reference), verdict.device.as_ref()];
-        for (outcome, place) in ends.into_iter().flatten().zip(["reference", "device"]) {
+        let ends = [
+            Some(&verdict.reference),
+            verdict.device.as_ref(),
+            verdict.int8.as_ref(),
+        ];
+        for (outcome, place) in ends.into_iter().flatten().zip(["reference", "f32", "int8"]) {
             match outcome {
                 Outcome::Wrong(how) => {
                     complaints += 1;
@@ -145,6 +158,7 @@ impl std::fmt::Display for Known {
         f.write_str(match self {
             Self::Nothing => "",
             Self::Integers => "(integer inputs known at compile time)",
+            Self::AllButFirst => "(all inputs but the first known at compile time)",
             Self::All => "(inputs known at compile time)",
         })
     }

@@ -53,6 +53,10 @@ pub(super) fn totals(verdicts: &[Verdict]) -> String {
         "node, all f32, on the device",
         count(verdicts.iter().filter_map(|verdict| verdict.device.as_ref())),
     );
+    row(
+        "node, all f32, on the device in int8",
+        count(verdicts.iter().filter_map(|verdict| verdict.int8.as_ref())),
+    );
     text
 }
 
@@ -62,7 +66,8 @@ pub(super) fn text(verdicts: &[Verdict]) -> String {
         "# Conformance\n\n\
          ONNX's own backend tests (onnx 1.22), run by `cargo xtask conformance`, which also writes this page: at ONNX's own\n\
          tolerances, through import and the reference executor, before and after optimization. The node tests whose ends are\n\
-         all float32 are also compiled with `--precision f32` and run by the runtime.\n\n",
+         all float32 are also compiled with `--precision f32` and run by the runtime; and quantized to int8 with their own\n\
+         inputs as the sample, where the runtime must give, to the byte, what the quantized graph means.\n\n",
     );
     text.push_str(&totals(verdicts));
     let known = |known: Known| {
@@ -75,24 +80,28 @@ pub(super) fn text(verdicts: &[Verdict]) -> String {
     let _ = write!(
         text,
         "\nWhat decides shapes must be known when a model is compiled. Of the tests passed, {} were given their integer and\n\
-         Boolean inputs at compile time (`--value`), {} all their inputs.\n\n",
+         Boolean inputs at compile time (`--value`), {} all but the first, {} all their inputs; on the device none were given\n\
+         all.\n\n",
         known(Known::Integers),
+        known(Known::AllButFirst),
         known(Known::All)
     );
     text.push_str("## By operator\n\nEach test counts for the first operator of its model.\n\n");
-    text.push_str("| operator | reference: passed | refused | device (f32): passed | refused |\n|---|---|---|---|---|\n");
-    let mut rows: BTreeMap<&str, [Count; 2]> = BTreeMap::new();
+    text.push_str("| operator | reference: passed | refused | f32 on the device: passed | refused | int8: passed | refused |\n");
+    text.push_str("|---|---|---|---|---|---|---|\n");
+    let mut rows: BTreeMap<&str, [Count; 3]> = BTreeMap::new();
     for verdict in verdicts {
         let operator = verdict.operators.first().map_or("none", String::as_str);
         let row = rows.entry(operator).or_default();
         row[0].add(&verdict.reference);
         verdict.device.iter().for_each(|outcome| row[1].add(outcome));
+        verdict.int8.iter().for_each(|outcome| row[2].add(outcome));
     }
-    for (operator, [reference, device]) in rows {
+    for (operator, [reference, device, int8]) in rows {
         let _ = writeln!(
             text,
-            "| {operator} | {} | {} | {} | {} |",
-            reference.passed, reference.refused, device.passed, device.refused
+            "| {operator} | {} | {} | {} | {} | {} | {} |",
+            reference.passed, reference.refused, device.passed, device.refused, int8.passed, int8.refused
         );
     }
     text.push_str("\n## Refused by import or the reference executor\n\n");

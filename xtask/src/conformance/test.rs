@@ -4,23 +4,25 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use tinsmith::import::{self, ImportError};
-use tinsmith::ir::{FloatGraph, NoSamples};
-use tinsmith::op::tensor::{DType, Values};
-use tinsmith::quantize::Precision;
+use tinsmith::ir::{FloatGraph, NoSamples, SampleError, Samples};
+use tinsmith::op::tensor::{self, DType, Values};
+use tinsmith::quantize::{Precision, QuantizeError};
 use tinsmith::schedule::ScheduleError;
 use tinsmith::simulate::{Simulator, edge};
 use tinsmith::target::Target;
-use tinsmith::{Error, Options, optimize, quantize, reference};
+use tinsmith::{Error, Options, optimize, reference};
 use tinsmith_proto::{GraphProto, Message, ModelProto, ValueInfoProto, type_proto};
 
-use super::Verdict;
 use super::archive::{Case, DataSet};
+use super::{Verdict, meaning};
 
 /// What was known of a test's inputs when it was compiled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Known {
     Nothing,
     Integers,
+    /// All but the first, as the weights of a layer are.
+    AllButFirst,
     All,
 }
 
@@ -31,6 +33,9 @@ pub(super) enum Outcome {
     Refused(String),
     Wrong(String),
 }
+
+/// Judges one data set of a model under these options.
+type Run = fn(&[u8], &import::Options, &Data) -> Outcome;
 
 /// A test may take this long; more is as good as endless.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,8 +48,11 @@ pub(super) fn judge(case: &Case) -> Verdict {
         suite: case.suite,
         name: case.name.clone(),
         operators,
-        reference: guarded(|| each_set(case, on_reference)),
-        device: (all_f32 && case.suite == "node").then(|| guarded(|| each_set(case, on_device))),
+        reference: guarded(|| each_set(case, Known::All, on_reference)),
+        device: (all_f32 && case.suite == "node")
+            .then(|| guarded(|| each_set(case, Known::AllButFirst, on_device))),
+        int8: (all_f32 && case.suite == "node")
+            .then(|| guarded(|| each_set(case, Known::AllButFirst, on_int8))),
     }
 }
 
@@ -91,11 +99,11 @@ fn guarded(run: impl FnOnce() -> Outcome) -> Outcome {
 }
 
 /// The first outcome other than a pass; the last pass else.
-fn each_set(case: &Case, run: fn(&[u8], &import::Options, &Data) -> Outcome) -> Outcome {
+fn each_set(case: &Case, most: Known, run: Run) -> Outcome {
     let mut last = Outcome::Wrong("no data".into());
     for set in &case.data {
         last = match Data::read(case, set) {
-            Ok(data) => with_known(case, &data, run),
+            Ok(data) => with_known(case, &data, most, run),
             // What cannot be read as input is refused by import as well; it says so better.
             Err(reason) => match import::onnx(&case.model, &import::Options::default()) {
                 Err(error) => Outcome::Refused(error.to_string()),
@@ -138,10 +146,11 @@ impl Data {
     /// Options that tell the shapes of all inputs, and the values of those that are known.
     fn options(&self, known: Known) -> import::Options {
         let mut options = import::Options::default();
-        for (name, values) in &self.inputs {
+        for (i, (name, values)) in self.inputs.iter().enumerate() {
             let is_known = match known {
                 Known::Nothing => false,
                 Known::Integers => !values.data.dtype().is_float(),
+                Known::AllButFirst => i > 0,
                 Known::All => true,
             };
             options.shapes.insert(name.clone(), values.shape.clone());
@@ -163,9 +172,10 @@ impl Data {
 }
 
 /// Tells as little as it takes.
-fn with_known(case: &Case, data: &Data, run: fn(&[u8], &import::Options, &Data) -> Outcome) -> Outcome {
+fn with_known(case: &Case, data: &Data, most: Known, run: Run) -> Outcome {
     let mut reason = None;
-    for known in [Known::Nothing, Known::Integers, Known::All] {
+    let levels = [Known::Nothing, Known::Integers, Known::AllButFirst, Known::All];
+    for known in levels.into_iter().filter(|&known| known <= most) {
         match run(&case.model, &data.options(known), data) {
             Outcome::Refused(why) => reason = reason.or(Some(why)),
             Outcome::Passed(_) => return Outcome::Passed(known),
@@ -234,7 +244,7 @@ fn on_device(model: &[u8], options: &import::Options, data: &Data) -> Outcome {
     let artifact = match artifact {
         Ok(artifact) => artifact,
         Err(
-            Error::Quantize(quantize::QuantizeError::Problems(problems))
+            Error::Quantize(QuantizeError::Problems(problems))
             | Error::Schedule(ScheduleError::Unsupported(problems)),
         ) => {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -247,6 +257,74 @@ fn on_device(model: &[u8], options: &import::Options, data: &Data) -> Outcome {
             Some(how) => Outcome::Wrong(how),
             None => Outcome::Passed(Known::Nothing),
         },
+        Err(how) => Outcome::Wrong(how),
+    }
+}
+
+/// Quantized to int8 with the test's own inputs as the sample, and run by the runtime. ONNX's results are out of reach
+/// then; the bytes must be those that the quantized graph means, which an evaluator in f64 tells.
+fn on_int8(model: &[u8], options: &import::Options, data: &Data) -> Outcome {
+    struct One(Vec<Values>);
+    impl Samples for One {
+        fn len(&self) -> usize {
+            1
+        }
+        fn get(&self, _index: usize) -> Result<Vec<Values>, SampleError> {
+            Ok(self.0.clone())
+        }
+    }
+    let target = Target::builtin("host-x86-64").expect("the host is a target");
+    let all = Options::default();
+    let graph = match import(model, options) {
+        Ok(graph) => graph,
+        Err(outcome) => return outcome,
+    };
+    let inputs = data.of(&graph);
+    let graph = match optimize::run(graph, &all.optimize) {
+        Ok(graph) => graph,
+        Err(error) => return Outcome::Wrong(error.to_string()),
+    };
+    let artifact = match tinsmith::build(&target, graph, &One(inputs.clone()), &all, &|_, _, _| ()) {
+        Ok(artifact) => artifact,
+        Err(
+            error @ (Error::Quantize(
+                QuantizeError::Problems(_) | QuantizeError::NotFinite { .. } | QuantizeError::Sample(_),
+            )
+            | Error::Schedule(ScheduleError::Unsupported(_) | ScheduleError::Inexact(_))),
+        ) => return Outcome::Refused(error.to_string()),
+        Err(error) => return Outcome::Wrong(error.to_string()),
+    };
+    let run = || -> Result<Vec<Vec<u8>>, String> {
+        let mut simulator = Simulator::new(&artifact.blob).map_err(|error| error.to_string())?;
+        let stored = edge::store_all(simulator.blob(), &inputs).map_err(|error| error.to_string())?;
+        let found = simulator
+            .run(&stored.iter().map(Vec::as_slice).collect::<Vec<_>>())
+            .map_err(|error| error.to_string())?;
+        let codes: Vec<Values> = artifact
+            .quant
+            .inputs
+            .iter()
+            .zip(&stored)
+            .map(|(&input, bytes)| {
+                let ty = &artifact.quant.tensors[input].ty;
+                Values::new(ty.shape.clone(), tensor::Data::from_le_bytes(ty.dtype, bytes))
+            })
+            .collect();
+        let wanted = meaning::outputs(&artifact.quant, &codes);
+        let wanted = wanted.iter().map(|values| values.data.to_le_bytes());
+        let differing = found
+            .iter()
+            .zip(wanted)
+            .position(|(found, wanted)| *found != wanted);
+        match differing {
+            Some(output) => Err(format!(
+                "the bytes of output {output} are not what the graph means"
+            )),
+            None => Ok(found),
+        }
+    };
+    match run() {
+        Ok(_) => Outcome::Passed(Known::Nothing),
         Err(how) => Outcome::Wrong(how),
     }
 }
