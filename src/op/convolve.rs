@@ -3,10 +3,13 @@
 //! and input channels, starting from zero; taps in the padding count as zeros.
 
 use super::element::Element;
+use super::vectors::{Task, Vectors};
 use super::{Conv2d, gemm};
 
-/// Channels whose sums a depthwise convolution keeps in registers.
-const LANES: usize = 8;
+/// Channels whose sums a depthwise convolution keeps in registers: enough independent sums to hide the latency of an
+/// addition with vectors of 512 bits, and one such vector for what is left.
+const MANY_LANES: usize = 64;
+const LANES: usize = 16;
 
 /// The weights of a convolution, packed for it.
 #[derive(Clone, Debug)]
@@ -66,7 +69,13 @@ pub(super) fn convolve<T: Element>(
             channels: shape[3],
         };
         match weights {
-            Weights::Depthwise(weights) => depthwise(conv, image, weights, out, out_shape[2]),
+            Weights::Depthwise(weights) => Vectors::current().run(Depthwise {
+                conv,
+                image,
+                weights,
+                out,
+                out_w: out_shape[2],
+            }),
             Weights::Grouped(groups) => grouped(conv, image, groups, out, [out_shape[2], out_shape[3]]),
         }
     }
@@ -90,7 +99,7 @@ fn grouped<T: Element>(
         return gemm::product(image.pixels, n_pixels, weights, out, out_channels);
     }
     let depth = groups[0].depth();
-    let block = (gemm::BLOCK_ELEMENTS / depth).next_multiple_of(4).max(4);
+    let block = (gemm::BLOCK_ELEMENTS / depth).next_multiple_of(8).max(8);
     let mut patches = vec![T::default(); block * depth];
     for (g, weights) in groups.iter().enumerate() {
         for first in (0..n_pixels).step_by(block) {
@@ -131,42 +140,68 @@ fn copy_patch<T: Element>(conv: &Conv2d, image: Image<'_, T>, g: usize, [y, x]: 
     }
 }
 
-fn depthwise<T: Element>(conv: &Conv2d, image: Image<'_, T>, weights: &[T], out: &mut [T], out_w: usize) {
-    let (window, channels) = (&conv.window, image.channels);
-    // First element of the pixel and of the weights under each tap that is not padding.
-    let mut taps: Vec<(usize, usize)> = Vec::with_capacity(weights.len() / channels);
-    for (pixel, out) in out.chunks_exact_mut(channels).enumerate() {
-        let (y, x) = (pixel / out_w, pixel % out_w);
-        let columns = window.taps(1, x, image.w);
-        taps.clear();
-        for ky in window.taps(0, y, image.h) {
-            let row = window.position(0, y, ky) * image.w;
-            taps.extend(columns.clone().map(|kx| {
-                let pixel = row + window.position(1, x, kx);
-                (pixel * channels, (ky * window.kernel[1] + kx) * channels)
-            }));
-        }
-        let (blocks, rest) = out.as_chunks_mut::<LANES>();
-        let n_blocks = blocks.len();
-        for (block, sums) in blocks.iter_mut().enumerate() {
-            let mut acc = [T::default(); LANES];
-            for &(pixel, tap) in &taps {
-                let x = image.pixels[pixel + block * LANES..].first_chunk::<LANES>();
-                let w = weights[tap + block * LANES..].first_chunk::<LANES>();
-                // Both hold all channels, of which this block is a part.
-                if let (Some(x), Some(w)) = (x, w) {
-                    for lane in 0..LANES {
-                        acc[lane] = acc[lane].add(x[lane].multiply(w[lane]));
-                    }
-                }
+/// A depthwise convolution of one image to be computed.
+struct Depthwise<'a, T> {
+    conv: &'a Conv2d,
+    image: Image<'a, T>,
+    /// `[kernel_h, kernel_w, channels]`.
+    weights: &'a [T],
+    out: &'a mut [T],
+    out_w: usize,
+}
+
+impl<T: Element> Task for Depthwise<'_, T> {
+    #[inline(always)]
+    fn run(self, _vectors: Vectors) {
+        let (window, channels) = (&self.conv.window, self.image.channels);
+        // First element of the pixel and of the weights under each tap that is not padding.
+        let mut taps: Vec<(usize, usize)> = Vec::with_capacity(self.weights.len() / channels);
+        for (pixel, out) in self.out.chunks_exact_mut(channels).enumerate() {
+            let (y, x) = (pixel / self.out_w, pixel % self.out_w);
+            let columns = window.taps(1, x, self.image.w);
+            taps.clear();
+            for ky in window.taps(0, y, self.image.h) {
+                let row = window.position(0, y, ky) * self.image.w;
+                taps.extend(columns.clone().map(|kx| {
+                    let pixel = row + window.position(1, x, kx);
+                    (pixel * channels, (ky * window.kernel[1] + kx) * channels)
+                }));
             }
-            *sums = acc;
-        }
-        for (i, sum) in rest.iter_mut().enumerate() {
-            let channel = n_blocks * LANES + i;
-            *sum = taps.iter().fold(T::default(), |acc, &(pixel, tap)| {
-                acc.add(image.pixels[pixel + channel].multiply(weights[tap + channel]))
-            });
+            let (pixels, weights) = (self.image.pixels, self.weights);
+            let done = blocks::<T, MANY_LANES>(pixels, weights, &taps, out, 0);
+            let done = blocks::<T, LANES>(pixels, weights, &taps, out, done);
+            for (channel, sum) in out.iter_mut().enumerate().skip(done) {
+                *sum = taps.iter().fold(T::default(), |acc, &(pixel, tap)| {
+                    acc.add(pixels[pixel + channel].multiply(weights[tap + channel]))
+                });
+            }
         }
     }
+}
+
+/// The sums of as many whole blocks of channels as there are behind the first `done`; gives the channels done then.
+#[inline(always)]
+fn blocks<T: Element, const LANES: usize>(
+    pixels: &[T],
+    weights: &[T],
+    taps: &[(usize, usize)],
+    out: &mut [T],
+    mut done: usize,
+) -> usize {
+    for sums in out[done..].as_chunks_mut::<LANES>().0 {
+        let mut acc = [T::default(); LANES];
+        for &(pixel, tap) in taps {
+            let x = pixels[pixel + done..].first_chunk::<LANES>();
+            let w = weights[tap + done..].first_chunk::<LANES>();
+            // Both hold all channels, of which this block is a part.
+            if let (Some(x), Some(w)) = (x, w) {
+                for lane in 0..LANES {
+                    acc[lane] = acc[lane].add(x[lane].multiply(w[lane]));
+                }
+            }
+        }
+        *sums = acc;
+        done += LANES;
+    }
+    done
 }

@@ -9,15 +9,14 @@
 //! by one panel keeps its sums in registers while `k` runs. Tiles are plain arrays, which the compiler turns into
 //! vectors.
 
+use std::ops::Range;
+
 use super::Clamp;
 use super::element::Element;
+use super::vectors::{Task, Vectors};
 
-/// Columns of a panel: two vectors of four f32, which with [`TILE_ROWS`] rows leaves registers for the operands on
-/// the smallest vector unit that counts (16 registers of 128 bits).
-const WIDTH: usize = 8;
-
-/// Rows of a tile.
-const TILE_ROWS: usize = 4;
+/// Columns of a panel: one vector of 512 bits, two of 256, four of 128.
+const WIDTH: usize = 16;
 
 /// Panels of a tile of one row: as many independent sums as hide the latency of an addition.
 const ROW_PANELS: usize = 4;
@@ -80,42 +79,108 @@ impl<T: Element> Packed<T> {
 /// # Panics
 /// Where a slice is too short for the shapes.
 pub fn product<T: Element>(a: &[T], rows: usize, b: &Packed<T>, out: &mut [T], stride: usize) {
-    let depth = b.depth;
-    let panels = b.columns.div_ceil(WIDTH);
-    if depth == 0 {
+    if b.depth == 0 {
         for row in out.chunks_mut(stride).take(rows) {
             row[..b.columns].fill(T::default());
         }
         return;
     }
-    if rows == 1 {
-        return single_row(&a[..depth], b, &mut out[..b.columns]);
+    Vectors::current().run(Product {
+        a,
+        rows,
+        b,
+        out,
+        stride,
+    });
+}
+
+/// A product to be computed.
+struct Product<'a, T> {
+    a: &'a [T],
+    rows: usize,
+    b: &'a Packed<T>,
+    out: &'a mut [T],
+    stride: usize,
+}
+
+impl<T: Element> Task for Product<'_, T> {
+    #[inline(always)]
+    fn run(self, vectors: Vectors) {
+        let depth = self.b.depth;
+        if self.rows == 1 {
+            return single_row(&self.a[..depth], self.b, &mut self.out[..self.b.columns]);
+        }
+        // As many sums as the registers hold beside the operands.
+        match vectors {
+            Vectors::Baseline => self.in_tiles::<3, 1>(),
+            Vectors::Avx2 => self.in_tiles::<6, 1>(),
+            Vectors::Avx512 => self.in_tiles::<8, 2>(),
+        }
     }
-    let block_rows = (BLOCK_ELEMENTS / depth)
-        .next_multiple_of(TILE_ROWS)
-        .max(TILE_ROWS);
-    for (block, a) in a[..rows * depth].chunks(block_rows * depth).enumerate() {
-        for panel in 0..panels {
-            let columns = panel * WIDTH..b.columns.min((panel + 1) * WIDTH);
-            let mut row = block * block_rows;
-            let mut tiles = a.chunks_exact(TILE_ROWS * depth);
-            for tile in &mut tiles {
-                let sums = sums::<T, TILE_ROWS, 1>(tile, [b.panel(panel)]);
-                for [sums] in sums {
-                    out[row * stride..][columns.clone()].copy_from_slice(&sums[..columns.len()]);
-                    row += 1;
+}
+
+impl<T: Element> Product<'_, T> {
+    #[inline(always)]
+    fn in_tiles<const ROWS: usize, const PANELS: usize>(self) {
+        let Self {
+            a,
+            rows,
+            b,
+            out,
+            stride,
+        } = self;
+        let depth = b.depth;
+        let block_rows = (BLOCK_ELEMENTS / depth).next_multiple_of(ROWS).max(ROWS);
+        for (block, a) in a[..rows * depth].chunks(block_rows * depth).enumerate() {
+            let out = &mut out[block * block_rows * stride..];
+            for panel in (0..b.columns.div_ceil(WIDTH)).step_by(PANELS) {
+                let columns = panel * WIDTH..b.columns.min((panel + PANELS) * WIDTH);
+                if columns.len() > (PANELS - 1) * WIDTH {
+                    tiles::<T, ROWS, PANELS>(
+                        a,
+                        std::array::from_fn(|i| b.panel(panel + i)),
+                        out,
+                        stride,
+                        columns,
+                    );
+                    continue;
                 }
-            }
-            for a in tiles.remainder().chunks_exact(depth) {
-                let [[sums]] = sums::<T, 1, 1>(a, [b.panel(panel)]);
-                out[row * stride..][columns.clone()].copy_from_slice(&sums[..columns.len()]);
-                row += 1;
+                for first in columns.step_by(WIDTH) {
+                    let columns = first..b.columns.min(first + WIDTH);
+                    tiles::<T, ROWS, 1>(a, [b.panel(first / WIDTH)], out, stride, columns);
+                }
             }
         }
     }
 }
 
+/// The rows of `a` by some panels, which hold `columns` of the output.
+#[inline(always)]
+fn tiles<T: Element, const ROWS: usize, const PANELS: usize>(
+    a: &[T],
+    panels: [&[[T; WIDTH]]; PANELS],
+    out: &mut [T],
+    stride: usize,
+    columns: Range<usize>,
+) {
+    let depth = panels[0].len();
+    let mut tiles = a.chunks_exact(ROWS * depth);
+    let mut row = 0;
+    for tile in &mut tiles {
+        for sums in sums::<T, ROWS, PANELS>(tile, panels) {
+            out[row * stride..][columns.clone()].copy_from_slice(&sums.as_flattened()[..columns.len()]);
+            row += 1;
+        }
+    }
+    for a in tiles.remainder().chunks_exact(depth) {
+        let [sums] = sums::<T, 1, PANELS>(a, panels);
+        out[row * stride..][columns.clone()].copy_from_slice(&sums.as_flattened()[..columns.len()]);
+        row += 1;
+    }
+}
+
 /// The product of one row: several panels at a time.
+#[inline(always)]
 fn single_row<T: Element>(a: &[T], b: &Packed<T>, out: &mut [T]) {
     for (group, out) in out.chunks_mut(ROW_PANELS * WIDTH).enumerate() {
         let first = group * ROW_PANELS;

@@ -39,6 +39,7 @@ mod softmax;
 pub mod tensor;
 mod transpose;
 mod unary;
+pub mod vectors;
 mod window;
 
 use serde::{Deserialize, Serialize};

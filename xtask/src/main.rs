@@ -6,6 +6,7 @@ mod conformance;
 mod cost;
 mod picture;
 mod setup;
+mod speed;
 mod test;
 mod windows;
 
@@ -55,6 +56,11 @@ enum Verb {
     },
     /// Draws the memory plan of the demo's model into examples/digits/memory-plan.svg
     Picture,
+    /// Compares the reference executor's speed with ONNX Runtime's, model by model
+    Speed {
+        /// Only models whose names contain this
+        only: Option<String>,
+    },
     /// Cuts the windows of the streaming data sets into arrays that `tinsmith evaluate` takes
     Windows {
         /// Where to write them
@@ -80,6 +86,7 @@ fn main() -> ExitCode {
         Verb::Cost { target } => cost::run(&target),
         Verb::Conformance { only, check } => conformance::run(only.as_deref(), check),
         Verb::Picture => picture::run(),
+        Verb::Speed { only } => speed::run(only.as_deref()),
         Verb::Windows { output } => windows::run(&output),
     };
     match done {
