@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use tinsmith::import::{self, ImportError};
 use tinsmith::ir::{FloatGraph, FloatTensor, Handle, Node};
 use tinsmith::op::tensor::{DType, Data, TensorType, Values};
+use tinsmith::op::vectors::Vectors;
 use tinsmith::op::{Binary, BinaryKind, Clamp, Conv2d, Dense, Op, Reshape, Window};
 use tinsmith::optimize;
 use tinsmith::reference::{self, Executor, ReferenceError};
@@ -315,4 +316,81 @@ fn the_bits_do_not_depend_on_threads() {
         })
     };
     assert_eq!(run(1), run(2));
+}
+
+/// Every set of vector instructions that this host has gives the bits of the plainest: products of any size, grouped
+/// and depthwise convolutions, columns and channels that fill no vector.
+#[test]
+fn the_bits_do_not_depend_on_the_vectors() {
+    let sets: Vec<Vectors> = Vectors::ALL
+        .into_iter()
+        .filter(|set| set.is_available())
+        .collect();
+    assert_eq!(sets[0], Vectors::Baseline);
+    for [channels, out_channels, groups] in [[3, 70, 1], [8, 17, 1], [6, 30, 3], [99, 99, 99], [16, 16, 16]] {
+        let mut graph = FloatGraph::new("convolution");
+        let x = tensor(&mut graph, "x", &[1, 9, 7, channels], None);
+        let shape = [out_channels, 3, 3, channels / groups];
+        let len: usize = shape.iter().product();
+        let weights = (0..len).map(|i| ((i * 37 % 101) as f32 - 50.0) / 7.0).collect();
+        let weights = tensor(&mut graph, "w", &shape, Some(weights));
+        let window = Window {
+            kernel: [3, 3],
+            strides: [1, 1],
+            dilations: [1, 1],
+            pads: [1, 1, 1, 1],
+        };
+        let conv = Op::Conv2d(Conv2d {
+            window,
+            groups,
+            clamp: Clamp::NONE,
+        });
+        let y = node(&mut graph, "conv", conv, &[x, weights], &[1, 9, 7, out_channels]);
+        let columns = [7 * out_channels, 45];
+        let dense_weights = (0..columns[0] * columns[1]).map(|i| ((i * 53 % 89) as f32 - 44.0) / 9.0);
+        let dense_weights = tensor(
+            &mut graph,
+            "d",
+            &[columns[1], columns[0]],
+            Some(dense_weights.collect()),
+        );
+        let shape = vec![9, columns[0]];
+        let rows = node(
+            &mut graph,
+            "rows",
+            Op::Reshape(Reshape { shape }),
+            &[y],
+            &[9, columns[0]],
+        );
+        let dense = Op::Dense(Dense { clamp: Clamp::NONE });
+        let z = node(
+            &mut graph,
+            "dense",
+            dense,
+            &[rows, dense_weights],
+            &[9, columns[1]],
+        );
+        graph.inputs = vec![x];
+        graph.outputs = vec![y, z];
+        let input: Vec<f32> = (0..63 * channels)
+            .map(|i| ((i * 29 % 97) as f32 - 48.0) / 11.0)
+            .collect();
+        let input = Values::f32([1, 9, 7, channels], input);
+        let run = |set: &Vectors| set.only(|| reference::run(&graph, std::slice::from_ref(&input)).unwrap());
+        let plainest = run(&sets[0]);
+        for set in &sets {
+            let found = run(set);
+            for (found, wanted) in found.iter().zip(&plainest) {
+                let bits = |values: &Values| {
+                    values
+                        .as_f32()
+                        .unwrap()
+                        .iter()
+                        .map(|x| x.to_bits())
+                        .collect::<Vec<_>>()
+                };
+                assert_eq!(bits(found), bits(wanted), "{set:?}, {channels} channels");
+            }
+        }
+    }
 }
