@@ -1,5 +1,6 @@
 //! Import: small models built in code, real models, bad ones.
 
+mod elementwise;
 mod external;
 mod nodes;
 pub(crate) mod onnx;

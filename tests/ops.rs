@@ -1,5 +1,6 @@
 //! Operators: the reference meaning against ONNX's, by hand-made cases and by ONNX's own backend tests.
 
+mod elementwise;
 mod movement;
 mod products;
 mod quantization;
@@ -69,8 +70,8 @@ macro_rules! op_of {
 }
 
 op_of! {
-    AveragePool, BatchNormalization, Binary, Cast, Concat, Conv2d, Delay, Dense, DequantizeLinear, Gather, MatMul,
-    MaxPool, Pad, QuantizeLinear, Reduce, Reshape, Slice, Softmax, Transpose, Unary
+    AveragePool, BatchNormalization, Binary, Cast, Compare, Concat, Conv2d, Delay, Dense, DequantizeLinear, Gather, MatMul,
+    MaxPool, Pad, QuantizeLinear, Reduce, Reshape, Select, Slice, Softmax, Transpose, Unary
 }
 
 /// A small generator of reproducible numbers.

@@ -191,6 +191,13 @@ impl Program {
                 | Layer::AveragePoolF32(_)
                 | Layer::SoftmaxF32(_)
                 | Layer::FillF32(_)
+                | Layer::FunctionF32(_)
+                | Layer::PowerF32(_)
+                | Layer::Compare(_)
+                | Layer::BinaryInteger(_)
+                | Layer::Select(_)
+                | Layer::Convert(_)
+                | Layer::MinMax(_)
                 | Layer::ReduceF32(_)
                 | Layer::MatMulF32(_) => continue,
             };

@@ -3,9 +3,9 @@
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
-use super::quant::{QuantTensor, Range};
+use super::quant::{QuantTensor, Quantization, Range};
 use super::tensor::{DType, Data, TensorType, Values, View};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, plain};
 use crate::target::Target;
 
 /// The elements in another type: floats toward zero into integers, anything but zero is true.
@@ -40,9 +40,13 @@ impl Operator for Cast {
     fn lower(
         &self,
         _target: &Target,
-        _inputs: &[&QuantTensor],
-        _outputs: &[&QuantTensor],
+        inputs: &[&QuantTensor],
+        outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
+        let (x, y) = (inputs[0], outputs[0]);
+        if x.quantization == Quantization::Plain && y.quantization == Quantization::Plain {
+            return plain::convert(x, y);
+        }
         Err(OpError::new(format!(
             "a cast of computed values to {} has no integer kernel",
             self.to

@@ -10,6 +10,7 @@ mod average_pool;
 mod batch_norm;
 mod binary;
 mod cast;
+mod compare;
 mod concat;
 mod conv2d;
 pub(crate) mod convolve;
@@ -21,6 +22,7 @@ pub mod element;
 mod expect;
 mod gather;
 pub mod gemm;
+mod geometry;
 mod lower;
 mod matmul;
 mod max_pool;
@@ -28,12 +30,14 @@ mod movement;
 mod narrow;
 mod pad;
 mod pairwise;
+pub(crate) mod plain;
 pub mod quant;
 mod quantize_linear;
 mod real;
 mod reduce;
 pub mod rescale;
 mod reshape;
+mod select;
 mod slice;
 mod softmax;
 pub mod tensor;
@@ -48,6 +52,7 @@ pub use average_pool::AveragePool;
 pub use batch_norm::BatchNormalization;
 pub use binary::{Binary, BinaryKind};
 pub use cast::Cast;
+pub use compare::{Compare, CompareKind};
 pub use concat::Concat;
 pub use conv2d::Conv2d;
 pub use delay::Delay;
@@ -60,6 +65,7 @@ pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
 pub use reduce::{Reduce, ReduceKind};
 pub use reshape::Reshape;
+pub use select::Select;
 pub use slice::Slice;
 pub use softmax::{Softmax, SoftmaxKind};
 pub use transpose::Transpose;
@@ -279,6 +285,7 @@ operators! {
     BatchNormalization,
     Binary,
     Cast,
+    Compare,
     Concat,
     Conv2d,
     Delay,
@@ -291,6 +298,7 @@ operators! {
     QuantizeLinear,
     Reduce,
     Reshape,
+    Select,
     Slice,
     Softmax,
     Transpose,

@@ -1,14 +1,14 @@
 //! What the kernels over reals share: operators whose output is f32 and not quantized.
 
 use tinsmith_runtime::format::{
-    BinaryF32, CONSTANT_ALIGN, Conv2dF32, DenseF32, Dequantize, MatMulF32, Quantize, ReduceF32, SoftmaxF32,
-    UnaryF32,
+    BinaryF32, CONSTANT_ALIGN, Conv2dF32, DenseF32, Dequantize, FunctionF32, MatMulF32, PowerF32, Quantize,
+    ReduceF32, SoftmaxF32, UnaryF32,
 };
 use tinsmith_runtime::kernels::Layer;
 
+use super::geometry::Geometry;
 use super::lower::{KernelCall, LowerError, Lowered, Operand, Proof};
 use super::movement::fitting;
-use super::pairwise::Geometry;
 use super::quant::QuantTensor;
 use super::tensor::row_major_strides;
 use super::{BinaryKind, Clamp, OpError, Reduce, ReduceKind, Softmax, SoftmaxKind, UnaryKind, Window};
@@ -113,6 +113,9 @@ pub(super) fn binary(
     inputs: &[&QuantTensor],
     y: &QuantTensor,
 ) -> Result<Lowered, LowerError> {
+    let operation = kind
+        .of_reals()
+        .ok_or_else(|| OpError::new(format!("{kind:?} has no kernel over reals")))?;
     let geometry = Geometry::new([&inputs[0].ty.shape, &inputs[1].ty.shape], &y.ty.shape)?;
     let (min, max) = ends(clamp);
     let record = BinaryF32 {
@@ -121,40 +124,42 @@ pub(super) fn binary(
         b_strides: geometry.strides(1)?,
         min,
         max,
-        kind: match kind {
-            BinaryKind::Add => 0,
-            BinaryKind::Sub => 1,
-            BinaryKind::Mul => 2,
-            BinaryKind::Div => 3,
-        },
+        kind: operation.code(),
         ..BinaryF32::default()
     };
-    let operand = |index: usize| Operand::of_input(index, inputs[index]);
-    let in_place = (0..2).filter(|&i| inputs[i].data.is_none() && inputs[i].ty.len() == y.ty.len());
-    Ok(Lowered::from(KernelCall {
-        in_place: in_place.collect(),
-        ..KernelCall::new(Layer::BinaryF32(record), vec![operand(0), operand(1)], Vec::new())
-    }))
+    let layer = if operation.is_simple() {
+        Layer::BinaryF32(record)
+    } else {
+        Layer::PowerF32(PowerF32(record))
+    };
+    Ok(Lowered {
+        calls: geometry.calls(layer, inputs, y),
+        ..Lowered::default()
+    })
 }
 
 /// A function of one value.
 pub(super) fn unary(kind: UnaryKind, x: &QuantTensor) -> Result<Lowered, LowerError> {
-    let (code, clamp) = match kind {
-        UnaryKind::Clamp(clamp) => (0, clamp),
-        UnaryKind::Sigmoid => (1, Clamp::NONE),
-        UnaryKind::Tanh => (2, Clamp::NONE),
-    };
-    let (min, max) = ends(clamp);
-    let record = UnaryF32 {
-        count: fitting(x.ty.len())?,
-        min,
-        max,
-        kind: code,
-        ..UnaryF32::default()
+    let (function, alpha, beta) = kind.function();
+    let (count, kind) = (fitting(x.ty.len())?, function.code());
+    let layer = if function.is_simple() {
+        Layer::UnaryF32(UnaryF32 {
+            count,
+            alpha,
+            beta,
+            kind,
+            ..UnaryF32::default()
+        })
+    } else {
+        Layer::FunctionF32(FunctionF32 {
+            count,
+            kind,
+            ..FunctionF32::default()
+        })
     };
     Ok(Lowered::from(KernelCall {
         in_place: vec![0],
-        ..KernelCall::new(Layer::UnaryF32(record), vec![FIRST], Vec::new())
+        ..KernelCall::new(layer, vec![FIRST], Vec::new())
     }))
 }
 
@@ -260,7 +265,7 @@ pub(super) fn matmul(
     batch: &[usize],
     inputs: &[&QuantTensor],
 ) -> Result<Lowered, LowerError> {
-    let geometry = Geometry::new(batches, batch)?;
+    let geometry = Geometry::new(batches, batch)?.in_one_call()?;
     let strides = |side: usize, elements: usize| -> Result<[u32; 4], OpError> {
         let elements: u32 = fitting(elements)?;
         let scaled = |stride: u32| stride.checked_mul(elements);

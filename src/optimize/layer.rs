@@ -16,6 +16,7 @@ pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
         Op::MaxPool(op) => Some(&mut op.clamp),
         Op::BatchNormalization(_)
         | Op::Cast(_)
+        | Op::Compare(_)
         | Op::Concat(_)
         | Op::Delay(_)
         | Op::DequantizeLinear(_)
@@ -25,6 +26,7 @@ pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
         | Op::QuantizeLinear(_)
         | Op::Reduce(_)
         | Op::Reshape(_)
+        | Op::Select(_)
         | Op::Slice(_)
         | Op::Softmax(_)
         | Op::Transpose(_)

@@ -53,10 +53,7 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
         Op::Slice(op) => passes(x == y && op.steps.iter().zip(&op.shape).all(|(&s, &e)| s == 1 || e == 1)),
         Op::Concat(_) => passes(node.inputs.len() == 1),
         Op::Reduce(op) => passes(op.axes.iter().all(|&axis| x.shape[axis] == 1)),
-        Op::Unary(op) => match op.kind {
-            UnaryKind::Clamp(clamp) => passes(clamp.is_none()),
-            UnaryKind::Sigmoid | UnaryKind::Tanh => None,
-        },
+        Op::Unary(op) => passes(op.kind.clamp().is_some_and(|clamp| clamp.is_none())),
         Op::AveragePool(op) => is_point(&op.window).then_some((0, op.clamp)),
         Op::MaxPool(op) => is_point(&op.window).then_some((0, op.clamp)),
         Op::Binary(op) => {
@@ -70,11 +67,22 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
                 BinaryKind::Add => (0..2).find(|&input| neutral(input, 0.0)),
                 BinaryKind::Mul => (0..2).find(|&input| neutral(input, 1.0)),
                 BinaryKind::Sub => neutral(0, 0.0).then_some(0),
-                BinaryKind::Div => neutral(0, 1.0).then_some(0),
+                BinaryKind::Div | BinaryKind::Pow => neutral(0, 1.0).then_some(0),
+                BinaryKind::Min
+                | BinaryKind::Max
+                | BinaryKind::Mod
+                | BinaryKind::Fmod
+                | BinaryKind::PRelu
+                | BinaryKind::And
+                | BinaryKind::Or
+                | BinaryKind::Xor
+                | BinaryKind::ShiftLeft
+                | BinaryKind::ShiftRight => None,
             };
             Some((input?, op.clamp))
         }
         Op::BatchNormalization(_)
+        | Op::Compare(_)
         | Op::Conv2d(_)
         | Op::Delay(_)
         | Op::Dense(_)
@@ -82,6 +90,7 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
         | Op::Gather(_)
         | Op::MatMul(_)
         | Op::QuantizeLinear(_)
+        | Op::Select(_)
         | Op::Softmax(_) => None,
     }
 }

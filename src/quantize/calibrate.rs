@@ -158,6 +158,7 @@ impl Quantizer<'_> {
             Op::BatchNormalization(_) => self.operands(node, |position| position > 0),
             Op::AveragePool(_)
             | Op::Cast(_)
+            | Op::Compare(_)
             | Op::Delay(_)
             | Op::DequantizeLinear(_)
             | Op::MatMul(_)
@@ -166,6 +167,7 @@ impl Quantizer<'_> {
             | Op::QuantizeLinear(_)
             | Op::Reduce(_)
             | Op::Reshape(_)
+            | Op::Select(_)
             | Op::Slice(_)
             | Op::Softmax(_)
             | Op::Transpose(_)

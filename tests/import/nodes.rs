@@ -165,7 +165,13 @@ fn nodes_are_refused_by_name() {
         vec![ints("pads", &[-2, 0, 0, 0, 0, 0, 0, 0])],
         &["axis 0"],
     );
-    node(13, "Clip", &["x", "n"], vec![], &["constant min wanted"]);
+    node(
+        13,
+        "Clip",
+        &["x", "n"],
+        vec![],
+        &["one `min` wanted, i64[4] found"],
+    );
     node(13, "Gemm", &["x", "s"], vec![], &["matrices wanted"]);
     node(
         21,

@@ -131,16 +131,24 @@ fn dense_layers_are_exact() {
 
 #[test]
 fn two_operands_are_exact() {
-    let shapes: [(&[usize], &[usize]); 6] = [
+    let shapes: [(&[usize], &[usize]); 7] = [
         (&[1, 3, 4, 5], &[1, 3, 4, 5]),
         (&[1, 3, 4, 5], &[5]),
         (&[1, 3, 1, 5], &[2, 3, 4, 1]),
         (&[4, 1], &[1, 6]),
         (&[1, 1, 1, 8], &[1, 3, 3, 8]),
         (&[2, 1, 4, 1], &[1, 3, 1, 5]),
+        // More groups of axes than a record has: several calls.
+        (&[2, 1, 2, 1, 3, 1], &[1, 3, 1, 2, 1, 2]),
     ];
     for (seed, (a, b)) in shapes.into_iter().enumerate() {
-        for kind in [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul] {
+        for kind in [
+            BinaryKind::Add,
+            BinaryKind::Sub,
+            BinaryKind::Mul,
+            BinaryKind::Min,
+            BinaryKind::Max,
+        ] {
             for constant in [false, true] {
                 let mut case = Case::new(seed as u32 + 10);
                 let (from, other, to) = (case.random.params(), case.random.params(), case.random.params());
@@ -160,10 +168,16 @@ fn two_operands_are_exact() {
 
 #[test]
 fn one_number_beside_a_tensor_is_a_table() {
-    for (seed, kind) in [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul, BinaryKind::Div]
-        .into_iter()
-        .enumerate()
-    {
+    let kinds = [
+        BinaryKind::Add,
+        BinaryKind::Sub,
+        BinaryKind::Mul,
+        BinaryKind::Div,
+        BinaryKind::Min,
+        BinaryKind::Max,
+        BinaryKind::PRelu,
+    ];
+    for (seed, kind) in kinds.into_iter().enumerate() {
         for first in [false, true] {
             let mut case = Case::new(seed as u32);
             // A zero point outside the codes' ends keeps 0 / 0 out of sight.
@@ -194,6 +208,76 @@ fn functions_are_tables() {
         check_unary(&Op::Unary(Unary { kind }), &[2, 3, 5]);
     }
     check_unary(&Op::Softmax(Softmax::along(1)), &[3, 10, 1]);
+}
+
+#[test]
+fn functions_of_every_kind_are_tables() {
+    let within = |zero_point| QuantParams {
+        scale: 0.0077,
+        zero_point,
+    };
+    // Of −1 to 1, and of 0 to 2 where negative numbers have no value.
+    for (kind, zero_point) in [
+        (UnaryKind::Abs, 0),
+        (UnaryKind::Acos, 0),
+        (UnaryKind::Asin, 0),
+        (UnaryKind::Asinh, 0),
+        (UnaryKind::Atan, 0),
+        (UnaryKind::Atanh, 0),
+        (UnaryKind::Ceil, 0),
+        (UnaryKind::Celu { alpha: 0.7 }, 0),
+        (UnaryKind::Cos, 0),
+        (UnaryKind::Cosh, 0),
+        (UnaryKind::Elu { alpha: 1.3 }, 0),
+        (UnaryKind::Erf, 0),
+        (UnaryKind::Exp, 0),
+        (UnaryKind::Floor, 0),
+        (UnaryKind::Gelu, 0),
+        (UnaryKind::GeluTanh, 0),
+        (
+            UnaryKind::HardSigmoid {
+                alpha: 0.9,
+                beta: 0.3,
+            },
+            0,
+        ),
+        (UnaryKind::HardSwish, 0),
+        (UnaryKind::LeakyRelu { alpha: 0.01 }, 0),
+        (UnaryKind::Log, -128),
+        (UnaryKind::Mish, 0),
+        (UnaryKind::Neg, 0),
+        (UnaryKind::Reciprocal, -128),
+        (UnaryKind::Round, 0),
+        (
+            UnaryKind::Selu {
+                alpha: 1.67,
+                gamma: 1.05,
+            },
+            0,
+        ),
+        (
+            UnaryKind::Shrink {
+                lambd: 0.3,
+                bias: 0.1,
+            },
+            0,
+        ),
+        (UnaryKind::Sign, 0),
+        (UnaryKind::Sin, 0),
+        (UnaryKind::Sinh, 0),
+        (UnaryKind::Softplus, 0),
+        (UnaryKind::Softsign, 0),
+        (UnaryKind::Sqrt, -128),
+        (UnaryKind::Swish { alpha: 1.702 }, 0),
+        (UnaryKind::Tan, 0),
+        (UnaryKind::ThresholdedRelu { alpha: 0.2 }, 0),
+    ] {
+        let mut case = Case::new(7);
+        let to = case.random.params();
+        let x = case.input("x", &[2, 80], within(zero_point));
+        case.node(Op::Unary(Unary { kind }), &[x], to);
+        case.check();
+    }
 }
 
 #[test]

@@ -4,14 +4,16 @@
 //! Everything is little-endian. Offsets in the header count from the blob's first byte; offsets in records count
 //! from the arena's first byte, or from the constants section's where the field's comment or [`IN_CONSTANTS`] says so.
 
+mod elementwise;
 mod float;
 mod integrity;
 pub mod metadata;
 mod record;
 
+pub use elementwise::{BinaryInteger, Compare, Convert, MinMax, Select};
 pub use float::{
-    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MatMulF32, MaxPoolF32, Quantize,
-    ReduceF32, SoftmaxF32, UnaryF32,
+    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32, MatMulF32, MaxPoolF32,
+    PowerF32, Quantize, ReduceF32, SoftmaxF32, UnaryF32,
 };
 #[cfg(feature = "verify")]
 pub use integrity::digest;

@@ -2,7 +2,10 @@
 
 pub mod add;
 pub mod average_pool;
+pub mod binary_integer;
+pub mod compare;
 pub mod conv2d;
+pub mod convert;
 pub mod delay;
 pub mod dense;
 pub mod depthwise;
@@ -12,7 +15,10 @@ pub mod fill;
 mod filters;
 pub mod float;
 pub mod max_pool;
+pub mod min_max;
 pub mod mul;
+pub mod number;
+pub mod select;
 pub mod softmax;
 pub mod strided_copy;
 pub mod table;
@@ -24,9 +30,10 @@ use crate::format::{
     Mul, Softmax, StridedCopy, Table,
 };
 use crate::format::{
-    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MatMulF32, MaxPoolF32, Quantize,
-    ReduceF32, SoftmaxF32, UnaryF32,
+    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32, MatMulF32, MaxPoolF32,
+    PowerF32, Quantize, ReduceF32, SoftmaxF32, UnaryF32,
 };
+use crate::format::{BinaryInteger, Compare, Convert, MinMax, Select};
 use crate::lanes::Portable;
 
 /// What records of one kind are proven and executed by.
@@ -88,6 +95,13 @@ pub static ALL: &[Kernel] = &[
     float::fill::kernel(),
     float::reduce::kernel(),
     float::matmul::kernel(),
+    float::unary::function(),
+    float::binary::power(),
+    compare::kernel(),
+    binary_integer::kernel(),
+    select::kernel(),
+    convert::kernel(),
+    min_max::kernel(),
 ];
 
 /// The kernels that compute in integers alone.
@@ -104,6 +118,7 @@ pub static INT8: &[Kernel] = &[
     strided_copy::kernel(),
     fill::kernel(),
     delay::kernel(),
+    min_max::kernel(),
 ];
 
 /// A region of the arena or of the constants section: first byte and bytes.
@@ -223,6 +238,13 @@ layers! {
     FillF32,
     ReduceF32,
     MatMulF32,
+    FunctionF32,
+    PowerF32,
+    Compare,
+    BinaryInteger,
+    Select,
+    Convert,
+    MinMax,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.

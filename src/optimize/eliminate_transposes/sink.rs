@@ -63,7 +63,9 @@ fn step(graph: &mut FloatGraph, position: usize, share: bool) -> Option<()> {
             let perm = op.perm.clone();
             simplify(graph, position, &perm)
         }
-        Op::Binary(_) | Op::Concat(_) => pass_operands(graph, position, share),
+        Op::Binary(_) | Op::Compare(_) | Op::Concat(_) | Op::Select(_) => {
+            pass_operands(graph, position, share)
+        }
         Op::Dense(_) => dense::fold(graph, position).or_else(|| pass(graph, position, share)),
         _ => pass(graph, position, share),
     }
@@ -188,11 +190,13 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         Op::AveragePool(_)
         | Op::BatchNormalization(_)
         | Op::Binary(_)
+        | Op::Compare(_)
         | Op::Concat(_)
         | Op::Conv2d(_)
         | Op::Dense(_)
         | Op::MatMul(_)
         | Op::MaxPool(_)
+        | Op::Select(_)
         | Op::Transpose(_) => None,
     }
 }
@@ -207,11 +211,11 @@ enum Operand {
     Reshaped(Tensor, Vec<usize>),
 }
 
-/// Moves the common transpose of operands behind a `Binary` or `Concat`.
+/// Moves the common transpose of operands behind an elementwise operator or a `Concat`.
 fn pass_operands(graph: &mut FloatGraph, position: usize, share: bool) -> Option<()> {
     let node = &graph.nodes[position];
     let rank = shape(graph, node.outputs[0]).len();
-    let elementwise = matches!(node.op, Op::Binary(_));
+    let elementwise = !matches!(node.op, Op::Concat(_));
     let (before, operands) = node.inputs.iter().find_map(|&input| {
         let before = transposed(graph, input, share).filter(|before| before.perm.len() == rank)?;
         let operands: Option<Vec<Operand>> = node

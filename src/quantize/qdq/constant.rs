@@ -53,6 +53,7 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
         | Op::BatchNormalization(_)
         | Op::Binary(_)
         | Op::Cast(_)
+        | Op::Compare(_)
         | Op::Concat(_)
         | Op::Conv2d(_)
         | Op::Delay(_)
@@ -64,6 +65,7 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
         | Op::Pad(_)
         | Op::QuantizeLinear(_)
         | Op::Reduce(_)
+        | Op::Select(_)
         | Op::Slice(_)
         | Op::Softmax(_)
         | Op::Unary(_) => return None,

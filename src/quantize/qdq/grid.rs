@@ -146,12 +146,14 @@ pub(super) fn commutes(op: &Op, dtype: DType) -> bool {
         | Op::BatchNormalization(_)
         | Op::Binary(_)
         | Op::Cast(_)
+        | Op::Compare(_)
         | Op::Conv2d(_)
         | Op::Delay(_)
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
         | Op::MatMul(_)
         | Op::QuantizeLinear(_)
+        | Op::Select(_)
         | Op::Softmax(_) => false,
     }
 }
@@ -170,11 +172,13 @@ pub(super) fn moves(op: &Op, dtype: DType) -> bool {
         | Op::BatchNormalization(_)
         | Op::Binary(_)
         | Op::Cast(_)
+        | Op::Compare(_)
         | Op::Conv2d(_)
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
         | Op::MatMul(_)
         | Op::QuantizeLinear(_)
+        | Op::Select(_)
         | Op::Softmax(_)
         | Op::Unary(_) => false,
     }

@@ -7,6 +7,7 @@ pub mod cast;
 pub mod conv2d;
 pub mod dense;
 pub mod fill;
+pub mod function;
 pub mod matmul;
 pub mod max_pool;
 pub mod reduce;
