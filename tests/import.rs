@@ -3,6 +3,8 @@
 mod external;
 mod nodes;
 pub(crate) mod onnx;
+mod onnxruntime;
 mod operators;
+mod quantized;
 mod real;
 mod refused;

@@ -1,6 +1,7 @@
 //! Operators: the reference meaning against ONNX's, by hand-made cases and by ONNX's own backend tests.
 
 mod movement;
+mod narrow;
 mod products;
 mod quantization;
 mod scalar;
@@ -69,8 +70,9 @@ macro_rules! op_of {
 }
 
 op_of! {
-    AveragePool, BatchNormalization, Binary, Cast, Concat, Conv2d, Delay, Dense, DequantizeLinear, Gather, MatMul,
-    MaxPool, Pad, QuantizeLinear, Reduce, Reshape, Slice, Softmax, Transpose, Unary
+    AveragePool, BatchNormalization, Binary, BitCast, Cast, Concat, Conv2d, Delay, Dense, DequantizeLinear,
+    DequantizeTo, DynamicParameters, Gather, MatMul, MaxPool, NarrowCast, Pad, QuantizeLinear, QuantizeTo, Reduce,
+    Reshape, Slice, Softmax, Transpose, Unary
 }
 
 /// A small generator of reproducible numbers.

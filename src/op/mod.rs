@@ -9,6 +9,7 @@
 mod average_pool;
 mod batch_norm;
 mod binary;
+mod bit_cast;
 mod cast;
 mod concat;
 mod conv2d;
@@ -17,6 +18,7 @@ pub(crate) mod data;
 mod delay;
 mod dense;
 mod dtype;
+mod dynamic_parameters;
 pub mod element;
 mod expect;
 mod gather;
@@ -30,6 +32,7 @@ mod pad;
 mod pairwise;
 pub mod quant;
 mod quantize_linear;
+mod quantize_to;
 mod real;
 mod reduce;
 pub mod rescale;
@@ -47,18 +50,22 @@ use serde::{Deserialize, Serialize};
 pub use average_pool::AveragePool;
 pub use batch_norm::BatchNormalization;
 pub use binary::{Binary, BinaryKind};
-pub use cast::Cast;
+pub use bit_cast::BitCast;
+pub use cast::{Cast, NarrowCast};
 pub use concat::Concat;
 pub use conv2d::Conv2d;
 pub use delay::Delay;
 pub use dense::Dense;
+pub use dynamic_parameters::DynamicParameters;
 pub use gather::Gather;
 pub use lower::{KernelCall, LowerError, Lowered, Operand, Proof, View};
 pub use matmul::MatMul;
 pub use max_pool::MaxPool;
+pub use narrow::{Encoding, RoundMode};
 pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
 pub use reduce::{Reduce, ReduceKind};
+pub use quantize_to::{DequantizeTo, QuantizeTo};
 pub use reshape::Reshape;
 pub use slice::Slice;
 pub use softmax::{Softmax, SoftmaxKind};
@@ -278,18 +285,23 @@ operators! {
     AveragePool,
     BatchNormalization,
     Binary,
+    BitCast,
     Cast,
     Concat,
     Conv2d,
     Delay,
     Dense,
     DequantizeLinear,
+    DequantizeTo,
+    DynamicParameters,
     Gather,
     MatMul,
     MaxPool,
+    NarrowCast,
     Pad,
     QuantizeLinear,
     Reduce,
+    QuantizeTo,
     Reshape,
     Slice,
     Softmax,

@@ -1,13 +1,11 @@
-//! Operators on single elements: arithmetic, activations, casts; and those that change nothing.
+//! Operators on single elements: arithmetic, activations; and those that change nothing.
 
-use super::super::tensors;
 use super::{Call, Importer, Made, onnx};
 use crate::op::tensor::Data;
-use crate::op::{Binary, BinaryKind, Cast, Clamp, Op, OpError, Unary, UnaryKind};
+use crate::op::{Binary, BinaryKind, Clamp, Op, OpError, Unary, UnaryKind};
 
 pub(super) const IMPORTERS: &[Importer] = &[
     onnx("Add", add),
-    onnx("Cast", cast),
     onnx("Clip", clip),
     onnx("Div", div),
     onnx("Dropout", dropout),
@@ -105,20 +103,6 @@ fn bound(call: &Call<'_>, index: usize, what: &str) -> Result<Option<f32>, OpErr
         )));
     }
     Ok(Some(exact))
-}
-
-/// `saturate` and `round_mode` only matter for types that are not supported.
-fn cast(call: &mut Call<'_>) -> Made {
-    if call.version >= 19 {
-        call.attrs.ignore(&["saturate", "round_mode"]);
-    }
-    let to = i32::try_from(call.attrs.required_int("to")?).unwrap_or(i32::MAX);
-    let to = tensors::dtype(to)?;
-    let x = call.input(0)?;
-    if call.graph.ty(x).dtype == to {
-        return Ok(vec![x]);
-    }
-    Ok(vec![call.graph.emit(Op::Cast(Cast { to }), &[x], "")?])
 }
 
 fn identity(call: &mut Call<'_>) -> Made {

@@ -140,7 +140,9 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         }
     };
     match &node.op {
-        Op::Unary(_) | Op::Cast(_) | Op::Delay(_) => same(node.op.clone()),
+        Op::Unary(_) | Op::BitCast(_) | Op::Cast(_) | Op::Delay(_) | Op::NarrowCast(_) => {
+            same(node.op.clone())
+        }
         Op::QuantizeLinear(op) => same(Op::QuantizeLinear(QuantizeLinear {
             axis: quantization_axis(op.axis),
         })),
@@ -193,6 +195,9 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         | Op::Dense(_)
         | Op::MatMul(_)
         | Op::MaxPool(_)
+        | Op::DequantizeTo(_)
+        | Op::DynamicParameters(_)
+        | Op::QuantizeTo(_)
         | Op::Transpose(_) => None,
     }
 }

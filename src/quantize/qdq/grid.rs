@@ -145,13 +145,18 @@ pub(super) fn commutes(op: &Op, dtype: DType) -> bool {
         Op::AveragePool(_)
         | Op::BatchNormalization(_)
         | Op::Binary(_)
+        | Op::BitCast(_)
         | Op::Cast(_)
         | Op::Conv2d(_)
         | Op::Delay(_)
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
+        | Op::DequantizeTo(_)
+        | Op::DynamicParameters(_)
         | Op::MatMul(_)
+        | Op::NarrowCast(_)
         | Op::QuantizeLinear(_)
+        | Op::QuantizeTo(_)
         | Op::Softmax(_) => false,
     }
 }
@@ -169,12 +174,17 @@ pub(super) fn moves(op: &Op, dtype: DType) -> bool {
         Op::AveragePool(_)
         | Op::BatchNormalization(_)
         | Op::Binary(_)
+        | Op::BitCast(_)
         | Op::Cast(_)
         | Op::Conv2d(_)
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
+        | Op::DequantizeTo(_)
+        | Op::DynamicParameters(_)
         | Op::MatMul(_)
+        | Op::NarrowCast(_)
         | Op::QuantizeLinear(_)
+        | Op::QuantizeTo(_)
         | Op::Softmax(_)
         | Op::Unary(_) => false,
     }
