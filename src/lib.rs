@@ -103,13 +103,13 @@ pub fn compile(
     build(target, float, samples, options, progress)
 }
 
-/// The first half of [`compile`], which needs no samples: the optimized float graph.
+/// The first half of [`compile`], which needs no samples: the optimized float graph, all of whose reals are f32.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn load(onnx: &[u8], options: &Options) -> Result<FloatGraph, Error> {
     let graph = import::onnx(onnx, &options.import)?;
-    Ok(optimize::run(graph, &options.optimize)?)
+    Ok(optimize::run(optimize::widen(graph), &options.optimize)?)
 }
 
 /// The second half of [`compile`]: from the optimized float graph to the blob.

@@ -4,6 +4,8 @@ mod elementwise;
 mod external;
 mod nodes;
 pub(crate) mod onnx;
+mod onnxruntime;
 mod operators;
+mod quantized;
 mod real;
 mod refused;

@@ -2,6 +2,7 @@
 
 mod elementwise;
 mod movement;
+mod narrow;
 mod products;
 mod quantization;
 mod scalar;
@@ -70,8 +71,33 @@ macro_rules! op_of {
 }
 
 op_of! {
-    AveragePool, BatchNormalization, Binary, Cast, Compare, Concat, Conv2d, Delay, Dense, DequantizeLinear, Gather, MatMul,
-    MaxPool, Pad, QuantizeLinear, Reduce, Reshape, Select, Slice, Softmax, Transpose, Unary
+    AveragePool,
+    BatchNormalization,
+    Binary,
+    BitCast,
+    Cast,
+    Compare,
+    Concat,
+    Conv2d,
+    Delay,
+    Dense,
+    DequantizeLinear,
+    DequantizeTo,
+    DynamicParameters,
+    Gather,
+    MatMul,
+    MaxPool,
+    NarrowCast,
+    Pad,
+    QuantizeLinear,
+    QuantizeTo,
+    Reduce,
+    Reshape,
+    Select,
+    Slice,
+    Softmax,
+    Transpose,
+    Unary,
 }
 
 /// A small generator of reproducible numbers.

@@ -126,6 +126,11 @@ impl Builder {
         self.graph.tensors[tensor].name = self.tensor_names.unique(like);
     }
 
+    /// Names a tensor after the current node's output, with a role behind.
+    pub(super) fn name_after(&mut self, tensor: Tensor, role: &str) {
+        self.graph.tensors[tensor].name = self.tensor_name(role);
+    }
+
     /// Room for a constant that is not in the file.
     pub(super) fn take_bytes(&mut self, bytes: usize) -> Result<(), OpError> {
         self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or_else(|| {
@@ -228,7 +233,12 @@ impl Builder {
         macs: u64,
     ) -> Result<Option<Values>, OpError> {
         // Dequantization says how a constant is stored; a delay's first output is not its input.
-        if matches!(op, Op::DequantizeLinear(_) | Op::Delay(_)) {
+        let says_how_stored = match op {
+            Op::DequantizeLinear(_) => true,
+            Op::DequantizeTo(op) => op.block_size == 0,
+            _ => false,
+        };
+        if says_how_stored || matches!(op, Op::Delay(_)) {
             return Ok(None);
         }
         let constants: Option<Vec<&Values>> = inputs

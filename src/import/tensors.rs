@@ -45,6 +45,14 @@ pub(super) fn dtype(number: i32) -> Result<DType, OpError> {
     Err(OpError::new(format!("numbers or Booleans wanted, {found} found")))
 }
 
+/// The element type of a name, such as `FLOAT16`: what opsets up to 5 have instead of a number.
+pub(super) fn dtype_named(name: &str) -> Result<DType, OpError> {
+    match DataType::from_str_name(&name.to_uppercase()) {
+        Some(number) => dtype(number.into()),
+        None => Err(OpError::new(format!("an element type wanted, `{name}` found"))),
+    }
+}
+
 /// A shape whose element count stays below [`MAX_ELEMENTS`].
 pub(super) fn checked_shape(dims: &[i64]) -> Result<Shape, OpError> {
     let shape = dims

@@ -9,6 +9,7 @@
 mod average_pool;
 mod batch_norm;
 mod binary;
+mod bit_cast;
 mod cast;
 mod compare;
 mod concat;
@@ -18,6 +19,7 @@ pub(crate) mod data;
 mod delay;
 mod dense;
 mod dtype;
+mod dynamic_parameters;
 pub mod element;
 mod expect;
 mod gather;
@@ -33,6 +35,7 @@ mod pairwise;
 pub(crate) mod plain;
 pub mod quant;
 mod quantize_linear;
+mod quantize_to;
 mod real;
 mod reduce;
 pub mod rescale;
@@ -51,19 +54,23 @@ use serde::{Deserialize, Serialize};
 pub use average_pool::AveragePool;
 pub use batch_norm::BatchNormalization;
 pub use binary::{Binary, BinaryKind};
-pub use cast::Cast;
+pub use bit_cast::BitCast;
+pub use cast::{Cast, NarrowCast};
 pub use compare::{Compare, CompareKind};
 pub use concat::Concat;
 pub use conv2d::Conv2d;
 pub use delay::Delay;
 pub use dense::Dense;
+pub use dynamic_parameters::DynamicParameters;
 pub use gather::Gather;
 pub use lower::{KernelCall, LowerError, Lowered, Operand, Proof, View};
 pub use matmul::MatMul;
 pub use max_pool::MaxPool;
+pub use narrow::{Encoding, RoundMode};
 pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
 pub use reduce::{Reduce, ReduceKind};
+pub use quantize_to::{DequantizeTo, QuantizeTo};
 pub use reshape::Reshape;
 pub use select::Select;
 pub use slice::Slice;
@@ -284,6 +291,7 @@ operators! {
     AveragePool,
     BatchNormalization,
     Binary,
+    BitCast,
     Cast,
     Compare,
     Concat,
@@ -291,12 +299,16 @@ operators! {
     Delay,
     Dense,
     DequantizeLinear,
+    DequantizeTo,
+    DynamicParameters,
     Gather,
     MatMul,
     MaxPool,
+    NarrowCast,
     Pad,
     QuantizeLinear,
     Reduce,
+    QuantizeTo,
     Reshape,
     Select,
     Slice,

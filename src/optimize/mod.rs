@@ -25,6 +25,9 @@ mod remove_dead;
 mod remove_identities;
 mod sink_reshapes;
 mod stored;
+mod widen;
+
+pub use widen::widen;
 
 use crate::ir::FloatGraph;
 use crate::ir::verify::{VerifyError, verify};

@@ -47,7 +47,7 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
     let passes = |condition: bool| condition.then_some((0, Clamp::NONE));
     match &node.op {
         Op::Transpose(op) => passes(op.perm.is_sorted()),
-        Op::Reshape(_) | Op::Cast(_) => passes(x == y),
+        Op::Reshape(_) | Op::BitCast(_) | Op::Cast(_) => passes(x == y),
         Op::Pad(op) => passes(op.before.iter().chain(&op.after).all(|&pad| pad == 0)),
         // A slice with steps of −1 has the same shape too.
         Op::Slice(op) => passes(x == y && op.steps.iter().zip(&op.shape).all(|(&s, &e)| s == 1 || e == 1)),
@@ -87,10 +87,14 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
         | Op::Delay(_)
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
+        | Op::DequantizeTo(_)
+        | Op::DynamicParameters(_)
         | Op::Gather(_)
         | Op::MatMul(_)
+        | Op::NarrowCast(_)
         | Op::QuantizeLinear(_)
         | Op::Select(_)
+        | Op::QuantizeTo(_)
         | Op::Softmax(_) => None,
     }
 }

@@ -178,7 +178,7 @@ fn nodes_are_refused_by_name() {
         "DequantizeLinear",
         &["n", "s"],
         vec![int("block_size", 16)],
-        &["blocks of 16 found"],
+        &["an axis of 1 wanted, 1 found"],
     );
     node(
         10,

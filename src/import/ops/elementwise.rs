@@ -15,7 +15,6 @@ pub(super) const IMPORTERS: &[Importer] = &[
     onnx("BitwiseNot", not),
     onnx("BitwiseOr", |call| binary(call, BinaryKind::Or)),
     onnx("BitwiseXor", |call| binary(call, BinaryKind::Xor)),
-    onnx("Cast", cast),
     onnx("Div", |call| binary(call, BinaryKind::Div)),
     onnx("Dropout", dropout),
     onnx("Identity", identity),
@@ -247,20 +246,6 @@ pub(super) fn negated(call: &mut Call<'_>, x: Tensor, role: &str) -> Result<Tens
     let ones = call.graph.constant(Values::new([], ones), "ones");
     call.graph
         .emit(Op::Binary(BinaryKind::Xor.into()), &[x, ones], role)
-}
-
-/// `saturate` and `round_mode` only matter for types that are not supported.
-fn cast(call: &mut Call<'_>) -> Made {
-    if call.version >= 19 {
-        call.attrs.ignore(&["saturate", "round_mode"]);
-    }
-    let to = i32::try_from(call.attrs.required_int("to")?).unwrap_or(i32::MAX);
-    let to = tensors::dtype(to)?;
-    let x = call.input(0)?;
-    if call.graph.ty(x).dtype == to {
-        return Ok(vec![x]);
-    }
-    Ok(vec![call.graph.emit(Op::Cast(Cast { to }), &[x], "")?])
 }
 
 fn identity(call: &mut Call<'_>) -> Made {

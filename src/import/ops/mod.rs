@@ -2,15 +2,20 @@
 //! emits the operators inside.
 
 mod activation;
+mod cast;
 mod constant;
 mod conv;
 mod elementwise;
 mod gemm;
 mod logic;
+mod integer;
+mod microsoft;
 mod movement;
 mod normalize;
+mod packed;
 mod pad;
 mod pool;
+mod qlinear;
 mod quantize;
 mod random;
 mod reduce;
@@ -20,7 +25,7 @@ mod window;
 
 use std::sync::Arc;
 
-use tinsmith_proto::NodeProto;
+use tinsmith_proto::{AttributeProto, NodeProto};
 
 use super::attrs::Attrs;
 use super::builder::{Builder, Tensor};
@@ -57,15 +62,20 @@ const fn of_domain(
 /// All importers, family by family.
 const FAMILIES: &[&[Importer]] = &[
     activation::IMPORTERS,
+    cast::IMPORTERS,
     constant::IMPORTERS,
     conv::IMPORTERS,
     elementwise::IMPORTERS,
     gemm::IMPORTERS,
     logic::IMPORTERS,
+    integer::IMPORTERS,
+    microsoft::IMPORTERS,
     movement::IMPORTERS,
     normalize::IMPORTERS,
+    packed::IMPORTERS,
     pad::IMPORTERS,
     pool::IMPORTERS,
+    qlinear::IMPORTERS,
     quantize::IMPORTERS,
     random::IMPORTERS,
     reduce::IMPORTERS,
@@ -135,6 +145,57 @@ impl<'a> Call<'a> {
         Ok(made)
     }
 
+    /// The first output of an operator of ONNX's own that is a part of this node, on these inputs and with these
+    /// attributes.
+    fn part(
+        &mut self,
+        operator: &str,
+        version: i64,
+        inputs: &[Option<Tensor>],
+        attributes: &[AttributeProto],
+    ) -> Result<Tensor, OpError> {
+        let first_new = self.graph.len();
+        let part = Call {
+            graph: self.graph,
+            attrs: Attrs::new(attributes),
+            version,
+            inputs: inputs.to_vec(),
+            outputs: &[],
+        };
+        let made = part.import(part_importer(operator)?)?;
+        self.name_part(operator, made, first_new)
+    }
+
+    /// [`Call::part`] with the attributes of this node.
+    fn part_of_own(
+        &mut self,
+        operator: &str,
+        version: i64,
+        inputs: &[Option<Tensor>],
+    ) -> Result<Tensor, OpError> {
+        let first_new = self.graph.len();
+        let own = (
+            std::mem::replace(&mut self.version, version),
+            std::mem::replace(&mut self.inputs, inputs.to_vec()),
+        );
+        let made = part_importer(operator)?(self)?;
+        (self.version, self.inputs) = own;
+        self.name_part(operator, made, first_new)
+    }
+
+    /// A part is not the node's output, whose name it took.
+    fn name_part(&mut self, operator: &str, made: Vec<Tensor>, first_new: usize) -> Result<Tensor, OpError> {
+        let Some(&tensor) = made.first() else {
+            return Err(OpError::new(format!(
+                "an output of {operator} wanted, none found"
+            )));
+        };
+        if tensor.index() >= first_new {
+            self.graph.name_after(tensor, &operator.to_lowercase());
+        }
+        Ok(tensor)
+    }
+
     /// Input `index`, which must be given.
     fn input(&self, index: usize) -> Result<Tensor, OpError> {
         self.optional(index)
@@ -183,6 +244,14 @@ impl<'a> Call<'a> {
             self.constant_ints(index, "axes")
         }
     }
+}
+
+/// How to import an operator that another is made of.
+fn part_importer(operator: &str) -> Result<fn(&mut Call<'_>) -> Made, OpError> {
+    let importer = importer("", operator);
+    importer
+        .map(|importer| importer.import)
+        .ok_or_else(|| OpError::new(format!("it is made of {operator}, which is not supported")))
 }
 
 /// An axis counted from the front, of a tensor of this rank; negative ones count from the end.

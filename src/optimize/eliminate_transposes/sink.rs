@@ -142,7 +142,9 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         }
     };
     match &node.op {
-        Op::Unary(_) | Op::Cast(_) | Op::Delay(_) => same(node.op.clone()),
+        Op::Unary(_) | Op::BitCast(_) | Op::Cast(_) | Op::Delay(_) | Op::NarrowCast(_) => {
+            same(node.op.clone())
+        }
         Op::QuantizeLinear(op) => same(Op::QuantizeLinear(QuantizeLinear {
             axis: quantization_axis(op.axis),
         })),
@@ -197,6 +199,9 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         | Op::MatMul(_)
         | Op::MaxPool(_)
         | Op::Select(_)
+        | Op::DequantizeTo(_)
+        | Op::DynamicParameters(_)
+        | Op::QuantizeTo(_)
         | Op::Transpose(_) => None,
     }
 }
