@@ -192,7 +192,14 @@ impl Program {
                 | Layer::SoftmaxF32(_)
                 | Layer::FillF32(_)
                 | Layer::ReduceF32(_)
-                | Layer::MatMulF32(_) => continue,
+                | Layer::MatMulF32(_)
+                | Layer::GatherRows(_)
+                | Layer::GatherElements(_)
+                | Layer::Scatter(_)
+                | Layer::Rank(_)
+                | Layer::CumulateF32(_)
+                | Layer::NonMaxSuppressionF32(_)
+                | Layer::NonZero(_) => continue,
             };
             if seen.insert(block) {
                 stored.weights += width.0 * inputs * outputs;

@@ -13,32 +13,47 @@ mod cast;
 mod concat;
 mod conv2d;
 pub(crate) mod convolve;
+mod cumulate;
 pub(crate) mod data;
 mod delay;
 mod dense;
 mod dtype;
 pub mod element;
+mod expand;
 mod expect;
 mod gather;
+mod gather_elements;
+mod gather_nd;
 pub mod gemm;
+mod lookup;
 mod lower;
 mod matmul;
 mod max_pool;
 mod movement;
 mod narrow;
+mod non_max_suppression;
+pub(crate) mod non_zero;
+mod one_hot;
 mod pad;
 mod pairwise;
+mod places;
 pub mod quant;
 mod quantize_linear;
+mod ranking;
 mod real;
 mod reduce;
 pub mod rescale;
 mod reshape;
+mod scatter;
 mod slice;
 mod softmax;
 pub mod tensor;
+mod tf_idf;
 mod transpose;
+mod tree_ensemble;
+mod trilu;
 mod unary;
+pub(crate) mod unique;
 pub mod vectors;
 mod window;
 
@@ -50,20 +65,34 @@ pub use binary::{Binary, BinaryKind};
 pub use cast::Cast;
 pub use concat::Concat;
 pub use conv2d::Conv2d;
+pub use cumulate::Cumulate;
 pub use delay::Delay;
 pub use dense::Dense;
+pub use expand::Expand;
 pub use gather::Gather;
+pub use gather_elements::GatherElements;
+pub use gather_nd::GatherNd;
+pub use lookup::Lookup;
 pub use lower::{KernelCall, LowerError, Lowered, Operand, Proof, View};
 pub use matmul::MatMul;
 pub use max_pool::MaxPool;
+pub use non_max_suppression::NonMaxSuppression;
+pub use non_zero::NonZero;
+pub use one_hot::OneHot;
 pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
+pub use ranking::TopK;
 pub use reduce::{Reduce, ReduceKind};
 pub use reshape::Reshape;
+pub use scatter::{Reduction, Scatter, ScatterKind};
 pub use slice::Slice;
 pub use softmax::{Softmax, SoftmaxKind};
+pub use tf_idf::{Gram, TfIdf};
 pub use transpose::Transpose;
+pub use tree_ensemble::{Aggregate, Test, TreeEnsemble, TreeNode};
+pub use trilu::Trilu;
 pub use unary::{Unary, UnaryKind};
+pub use unique::Unique;
 pub use window::Window;
 
 use crate::target::Target;
@@ -281,18 +310,32 @@ operators! {
     Cast,
     Concat,
     Conv2d,
+    Cumulate,
     Delay,
     Dense,
     DequantizeLinear,
+    Expand,
     Gather,
+    GatherElements,
+    GatherNd,
+    Lookup,
     MatMul,
     MaxPool,
+    NonMaxSuppression,
+    NonZero,
+    OneHot,
     Pad,
     QuantizeLinear,
     Reduce,
     Reshape,
+    Scatter,
     Slice,
     Softmax,
+    TfIdf,
+    TopK,
     Transpose,
+    TreeEnsemble,
+    Trilu,
     Unary,
+    Unique,
 }

@@ -13,6 +13,9 @@ mod filters;
 pub mod float;
 pub mod max_pool;
 pub mod mul;
+pub mod non_zero;
+pub mod places;
+pub mod rank;
 pub mod softmax;
 pub mod strided_copy;
 pub mod table;
@@ -27,6 +30,7 @@ use crate::format::{
     AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MatMulF32, MaxPoolF32, Quantize,
     ReduceF32, SoftmaxF32, UnaryF32,
 };
+use crate::format::{CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Scatter};
 use crate::lanes::Portable;
 
 /// What records of one kind are proven and executed by.
@@ -88,6 +92,13 @@ pub static ALL: &[Kernel] = &[
     float::fill::kernel(),
     float::reduce::kernel(),
     float::matmul::kernel(),
+    places::gather_rows(),
+    places::gather_elements(),
+    places::scatter(),
+    rank::kernel(),
+    non_zero::kernel(),
+    float::cumulate::kernel(),
+    float::non_max_suppression::kernel(),
 ];
 
 /// The kernels that compute in integers alone.
@@ -223,6 +234,13 @@ layers! {
     FillF32,
     ReduceF32,
     MatMulF32,
+    GatherRows,
+    GatherElements,
+    Scatter,
+    Rank,
+    CumulateF32,
+    NonMaxSuppressionF32,
+    NonZero,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.

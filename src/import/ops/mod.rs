@@ -4,15 +4,20 @@
 mod constant;
 mod conv;
 mod elementwise;
+mod finding;
 mod gemm;
+mod indexing;
 mod movement;
 mod normalize;
+mod ordering;
 mod pad;
 mod pool;
 mod quantize;
 mod reduce;
 mod reshape;
 mod slice;
+mod trees;
+mod vectors;
 mod window;
 
 use std::sync::Arc;
@@ -56,15 +61,20 @@ const FAMILIES: &[&[Importer]] = &[
     constant::IMPORTERS,
     conv::IMPORTERS,
     elementwise::IMPORTERS,
+    finding::IMPORTERS,
     gemm::IMPORTERS,
+    indexing::IMPORTERS,
     movement::IMPORTERS,
     normalize::IMPORTERS,
+    ordering::IMPORTERS,
     pad::IMPORTERS,
     pool::IMPORTERS,
     quantize::IMPORTERS,
     reduce::IMPORTERS,
     reshape::IMPORTERS,
     slice::IMPORTERS,
+    trees::IMPORTERS,
+    vectors::IMPORTERS,
 ];
 
 fn importers() -> impl Iterator<Item = &'static Importer> {
