@@ -69,7 +69,14 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::Select(_)
         | Layer::Convert(_)
         | Layer::MinMax(_)
-        | Layer::ReduceF32(_) => 0,
+        | Layer::ReduceF32(_)
+        | Layer::GatherRows(_)
+        | Layer::GatherElements(_)
+        | Layer::Scatter(_)
+        | Layer::Rank(_)
+        | Layer::CumulateF32(_)
+        | Layer::NonMaxSuppressionF32(_)
+        | Layer::NonZero(_) => 0,
     }
 }
 

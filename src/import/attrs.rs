@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use tinsmith_proto::attribute_proto::AttributeType;
-use tinsmith_proto::{AttributeProto, TensorProto};
+use tinsmith_proto::{AttributeProto, SparseTensorProto, TensorProto};
 
 use crate::op::OpError;
 
@@ -43,6 +43,11 @@ impl<'a> Attrs<'a> {
             )));
         }
         Ok(Some(attribute))
+    }
+
+    /// Whether an attribute of this name is given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.attributes.iter().any(|attribute| attribute.name == name)
     }
 
     /// An integer, if given.
@@ -104,9 +109,27 @@ impl<'a> Attrs<'a> {
         }
     }
 
+    /// Words, none unless given.
+    pub(super) fn words(&self, name: &str) -> Result<Vec<&'a str>, OpError> {
+        let found = self.find(name, AttributeType::Strings)?;
+        let words = found.iter().flat_map(|attribute| &attribute.strings);
+        words
+            .map(|word| {
+                std::str::from_utf8(word)
+                    .map_err(|_| OpError::new(format!("attribute `{name}` in UTF-8 wanted")))
+            })
+            .collect()
+    }
+
     /// A tensor, if given.
     pub(super) fn maybe_tensor(&self, name: &str) -> Result<Option<&'a TensorProto>, OpError> {
         Ok(self.find(name, AttributeType::Tensor)?.and_then(|a| a.t.as_ref()))
+    }
+
+    /// A tensor of few values apart from zero, if given.
+    pub(super) fn maybe_sparse(&self, name: &str) -> Result<Option<&'a SparseTensorProto>, OpError> {
+        let found = self.find(name, AttributeType::SparseTensor)?;
+        Ok(found.and_then(|a| a.sparse_tensor.as_ref()))
     }
 
     /// Takes note of attributes that change nothing here, whatever their type.

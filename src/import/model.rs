@@ -27,7 +27,12 @@ pub(super) fn import(
     let mut onnx = model.graph.take().ok_or(ImportError::NoGraph)?;
     let initializers = std::mem::take(&mut onnx.initializer);
     let mut import = Import {
-        graph: Builder::new(&onnx.name, file_bytes, External::new(options.folder.clone())),
+        graph: Builder::new(
+            &onnx.name,
+            file_bytes,
+            External::new(options.folder.clone()),
+            &options.bounds,
+        ),
         values: BTreeMap::new(),
         problems: Vec::new(),
     };
@@ -41,6 +46,7 @@ pub(super) fn import(
     import.nodes(&onnx, &model, &opsets);
     let notes = import.graph.external.note().into_iter().chain(given.note());
     import.graph.graph.notes.extend(notes.collect::<Vec<_>>());
+    import.check_bounds();
     let outputs = outputs::outputs(&onnx, &import.values, &mut import.problems);
     if import.problems.is_empty() {
         match outputs::finish(import.graph, outputs) {
@@ -222,6 +228,19 @@ impl Import {
                 }
             };
             self.bind(node, made, &read);
+        }
+    }
+
+    /// Notes bounds that no node asked for.
+    fn check_bounds(&mut self) {
+        let unused: Vec<String> = self.graph.unused_bounds().map(str::to_owned).collect();
+        // A node that was passed over could not ask.
+        if !self.problems.is_empty() {
+            return;
+        }
+        for node in unused {
+            let reason = "a bound was given for a node that is not there or finds no elements";
+            self.refuse(&node, "node", OpError::new(reason));
         }
     }
 

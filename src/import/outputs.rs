@@ -46,7 +46,9 @@ pub(super) fn finish(
     outputs: Vec<(String, Tensor, Option<i32>)>,
 ) -> Result<FloatGraph, Vec<Problem>> {
     let mut problems = Vec::new();
-    for (name, tensor, element) in outputs {
+    let further = std::mem::take(&mut builder.further_outputs);
+    let further = further.into_iter().map(|(name, tensor)| (name, tensor, None));
+    for (name, tensor, element) in outputs.into_iter().chain(further) {
         if let Err(error) = output(&mut builder, &name, tensor, element) {
             problems.push(problem(&name, "output", error));
         }
@@ -69,8 +71,9 @@ fn output(builder: &mut Builder, name: &str, tensor: Tensor, element: Option<i32
     }
     let constant = builder.constant_of(tensor).map(|values| Values::clone(values));
     if builder.graph.inputs.contains(&tensor) && builder.graph.tensors[tensor].name == name {
-        return Err(OpError::new("a computed value wanted, an input found")
-            .with_help("remove it from the model's outputs"));
+        // An input under its own name is both.
+        builder.graph.outputs.push(tensor);
+        return Ok(());
     }
     let shared = builder.graph.inputs.contains(&tensor) || builder.graph.outputs.contains(&tensor);
     let output = if let Some(values) = constant {

@@ -199,7 +199,14 @@ impl Program {
                 | Layer::Convert(_)
                 | Layer::MinMax(_)
                 | Layer::ReduceF32(_)
-                | Layer::MatMulF32(_) => continue,
+                | Layer::MatMulF32(_)
+                | Layer::GatherRows(_)
+                | Layer::GatherElements(_)
+                | Layer::Scatter(_)
+                | Layer::Rank(_)
+                | Layer::CumulateF32(_)
+                | Layer::NonMaxSuppressionF32(_)
+                | Layer::NonZero(_) => continue,
             };
             if seen.insert(block) {
                 stored.weights += width.0 * inputs * outputs;

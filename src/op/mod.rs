@@ -15,37 +15,52 @@ mod compare;
 mod concat;
 mod conv2d;
 pub(crate) mod convolve;
+mod cumulate;
 pub(crate) mod data;
 mod delay;
 mod dense;
 mod dtype;
 mod dynamic_parameters;
 pub mod element;
+mod expand;
 mod expect;
 mod gather;
+mod gather_elements;
+mod gather_nd;
 pub mod gemm;
 mod geometry;
+mod lookup;
 mod lower;
 mod matmul;
 mod max_pool;
 mod movement;
 mod narrow;
+mod non_max_suppression;
+pub(crate) mod non_zero;
+mod one_hot;
 mod pad;
 mod pairwise;
 pub(crate) mod plain;
 pub mod quant;
 mod quantize_linear;
 mod quantize_to;
+mod places;
+mod ranking;
 mod real;
 mod reduce;
 pub mod rescale;
 mod reshape;
 mod select;
+mod scatter;
 mod slice;
 mod softmax;
 pub mod tensor;
+mod tf_idf;
 mod transpose;
+mod tree_ensemble;
+mod trilu;
 mod unary;
+pub(crate) mod unique;
 pub mod vectors;
 mod window;
 
@@ -59,24 +74,38 @@ pub use cast::{Cast, NarrowCast};
 pub use compare::{Compare, CompareKind};
 pub use concat::Concat;
 pub use conv2d::Conv2d;
+pub use cumulate::Cumulate;
 pub use delay::Delay;
 pub use dense::Dense;
 pub use dynamic_parameters::DynamicParameters;
+pub use expand::Expand;
 pub use gather::Gather;
+pub use gather_elements::GatherElements;
+pub use gather_nd::GatherNd;
+pub use lookup::Lookup;
 pub use lower::{KernelCall, LowerError, Lowered, Operand, Proof, View};
 pub use matmul::MatMul;
 pub use max_pool::MaxPool;
 pub use narrow::{Encoding, RoundMode};
+pub use non_max_suppression::NonMaxSuppression;
+pub use non_zero::NonZero;
+pub use one_hot::OneHot;
 pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
+pub use ranking::TopK;
 pub use reduce::{Reduce, ReduceKind};
 pub use quantize_to::{DequantizeTo, QuantizeTo};
 pub use reshape::Reshape;
 pub use select::Select;
+pub use scatter::{Reduction, Scatter, ScatterKind};
 pub use slice::Slice;
 pub use softmax::{Softmax, SoftmaxKind};
+pub use tf_idf::{Gram, TfIdf};
 pub use transpose::Transpose;
+pub use tree_ensemble::{Aggregate, Test, TreeEnsemble, TreeNode};
+pub use trilu::Trilu;
 pub use unary::{Unary, UnaryKind};
+pub use unique::Unique;
 pub use window::Window;
 
 use crate::target::Target;
@@ -296,23 +325,37 @@ operators! {
     Compare,
     Concat,
     Conv2d,
+    Cumulate,
     Delay,
     Dense,
     DequantizeLinear,
     DequantizeTo,
     DynamicParameters,
+    Expand,
     Gather,
+    GatherElements,
+    GatherNd,
+    Lookup,
     MatMul,
     MaxPool,
     NarrowCast,
+    NonMaxSuppression,
+    NonZero,
+    OneHot,
     Pad,
     QuantizeLinear,
     Reduce,
     QuantizeTo,
     Reshape,
     Select,
+    Scatter,
     Slice,
     Softmax,
+    TfIdf,
+    TopK,
     Transpose,
+    TreeEnsemble,
+    Trilu,
     Unary,
+    Unique,
 }

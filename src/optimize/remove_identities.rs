@@ -47,7 +47,7 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
     let passes = |condition: bool| condition.then_some((0, Clamp::NONE));
     match &node.op {
         Op::Transpose(op) => passes(op.perm.is_sorted()),
-        Op::Reshape(_) | Op::BitCast(_) | Op::Cast(_) => passes(x == y),
+        Op::Reshape(_) | Op::BitCast(_) | Op::Cast(_) | Op::Expand(_) => passes(x == y),
         Op::Pad(op) => passes(op.before.iter().chain(&op.after).all(|&pad| pad == 0)),
         // A slice with steps of −1 has the same shape too.
         Op::Slice(op) => passes(x == y && op.steps.iter().zip(&op.shape).all(|(&s, &e)| s == 1 || e == 1)),
@@ -84,6 +84,19 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
         Op::BatchNormalization(_)
         | Op::Compare(_)
         | Op::Conv2d(_)
+        | Op::Cumulate(_)
+        | Op::GatherElements(_)
+        | Op::GatherNd(_)
+        | Op::Lookup(_)
+        | Op::NonMaxSuppression(_)
+        | Op::NonZero(_)
+        | Op::OneHot(_)
+        | Op::Scatter(_)
+        | Op::TfIdf(_)
+        | Op::TopK(_)
+        | Op::TreeEnsemble(_)
+        | Op::Trilu(_)
+        | Op::Unique(_)
         | Op::Delay(_)
         | Op::Dense(_)
         | Op::DequantizeLinear(_)

@@ -153,13 +153,26 @@ impl Quantizer<'_> {
         }
         let inputs = match &node.op {
             Op::Conv2d(_) | Op::Dense(_) => self.weighted(node),
-            Op::Gather(_) => self.operands(node, |position| position == 1),
+            Op::Gather(_) | Op::GatherElements(_) | Op::GatherNd(_) | Op::Scatter(_) => {
+                self.operands(node, |position| position == 1)
+            }
             Op::Binary(_) | Op::Concat(_) => self.operands(node, |_| false),
             Op::BatchNormalization(_) => self.operands(node, |position| position > 0),
             Op::AveragePool(_)
             | Op::BitCast(_)
             | Op::Cast(_)
             | Op::Compare(_)
+            | Op::Cumulate(_)
+            | Op::Expand(_)
+            | Op::Lookup(_)
+            | Op::NonMaxSuppression(_)
+            | Op::NonZero(_)
+            | Op::OneHot(_)
+            | Op::TfIdf(_)
+            | Op::TopK(_)
+            | Op::TreeEnsemble(_)
+            | Op::Trilu(_)
+            | Op::Unique(_)
             | Op::Delay(_)
             | Op::DequantizeLinear(_)
             | Op::DequantizeTo(_)

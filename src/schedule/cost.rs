@@ -68,6 +68,11 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
         | Layer::MaxPoolF32(_)
         | Layer::AveragePoolF32(_)
         | Layer::ReduceF32(_) => [(work, FLOAT_Q8), none, none],
+        Layer::GatherRows(_) => [(work, cost.copy_q8), none, none],
+        Layer::GatherElements(_) | Layer::Scatter(_) | Layer::Rank(_) | Layer::NonZero(_) => {
+            [(work, cost.gather_q8), none, none]
+        }
+        Layer::CumulateF32(_) | Layer::NonMaxSuppressionF32(_) => [(work, FLOAT_Q8), none, none],
         Layer::FillF32(_) => [(work, 4 * cost.fill_q8), none, none],
     };
     let term = |(count, q8): (u64, u32)| count.saturating_mul(q8.into());

@@ -8,6 +8,7 @@ mod elementwise;
 mod float;
 mod integrity;
 pub mod metadata;
+mod place;
 mod record;
 
 pub use elementwise::{BinaryInteger, Compare, Convert, MinMax, Select};
@@ -18,6 +19,7 @@ pub use float::{
 #[cfg(feature = "verify")]
 pub use integrity::digest;
 pub use integrity::{checksum, crc32};
+pub use place::{CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Scatter};
 pub(crate) use record::Field;
 pub use record::{
     Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MaxPool, Mul, Softmax,

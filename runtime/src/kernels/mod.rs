@@ -19,6 +19,9 @@ pub mod min_max;
 pub mod mul;
 pub mod number;
 pub mod select;
+pub mod non_zero;
+pub mod places;
+pub mod rank;
 pub mod softmax;
 pub mod strided_copy;
 pub mod table;
@@ -34,6 +37,7 @@ use crate::format::{
     PowerF32, Quantize, ReduceF32, SoftmaxF32, UnaryF32,
 };
 use crate::format::{BinaryInteger, Compare, Convert, MinMax, Select};
+use crate::format::{CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Scatter};
 use crate::lanes::Portable;
 
 /// What records of one kind are proven and executed by.
@@ -102,6 +106,13 @@ pub static ALL: &[Kernel] = &[
     select::kernel(),
     convert::kernel(),
     min_max::kernel(),
+    places::gather_rows(),
+    places::gather_elements(),
+    places::scatter(),
+    rank::kernel(),
+    non_zero::kernel(),
+    float::cumulate::kernel(),
+    float::non_max_suppression::kernel(),
 ];
 
 /// The kernels that compute in integers alone.
@@ -245,6 +256,13 @@ layers! {
     Select,
     Convert,
     MinMax,
+    GatherRows,
+    GatherElements,
+    Scatter,
+    Rank,
+    CumulateF32,
+    NonMaxSuppressionF32,
+    NonZero,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.

@@ -6,6 +6,7 @@ mod cast;
 mod constant;
 mod conv;
 mod elementwise;
+mod finding;
 mod gemm;
 mod logic;
 mod integer;
@@ -13,6 +14,8 @@ mod microsoft;
 mod movement;
 mod normalize;
 mod packed;
+mod indexing;
+mod ordering;
 mod pad;
 mod pool;
 mod qlinear;
@@ -21,6 +24,8 @@ mod random;
 mod reduce;
 mod reshape;
 mod slice;
+mod trees;
+mod vectors;
 mod window;
 
 use std::sync::Arc;
@@ -66,6 +71,7 @@ const FAMILIES: &[&[Importer]] = &[
     constant::IMPORTERS,
     conv::IMPORTERS,
     elementwise::IMPORTERS,
+    finding::IMPORTERS,
     gemm::IMPORTERS,
     logic::IMPORTERS,
     integer::IMPORTERS,
@@ -73,6 +79,8 @@ const FAMILIES: &[&[Importer]] = &[
     movement::IMPORTERS,
     normalize::IMPORTERS,
     packed::IMPORTERS,
+    indexing::IMPORTERS,
+    ordering::IMPORTERS,
     pad::IMPORTERS,
     pool::IMPORTERS,
     qlinear::IMPORTERS,
@@ -81,6 +89,8 @@ const FAMILIES: &[&[Importer]] = &[
     reduce::IMPORTERS,
     reshape::IMPORTERS,
     slice::IMPORTERS,
+    trees::IMPORTERS,
+    vectors::IMPORTERS,
 ];
 
 fn importers() -> impl Iterator<Item = &'static Importer> {

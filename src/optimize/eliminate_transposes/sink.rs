@@ -10,7 +10,8 @@ use super::permutation::{compose, inverse, moves_only_units, permute_back, throu
 use crate::ir::{FloatGraph, FloatTensor, Node};
 use crate::op::tensor::TensorType;
 use crate::op::{
-    Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Reshape, Slice, Softmax, Transpose,
+    Cumulate, Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Reshape, Slice, Softmax,
+    TopK, Transpose,
 };
 
 /// Moves every transpose as far as it goes; with `share`, also those that have several readers.
@@ -155,6 +156,14 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
             axis: perm[op.axis],
             ..*op
         })),
+        Op::Cumulate(op) => same(Op::Cumulate(Cumulate {
+            axis: perm[op.axis],
+            ..op.clone()
+        })),
+        Op::TopK(op) => same(Op::TopK(TopK {
+            axis: perm[op.axis],
+            ..op.clone()
+        })),
         Op::Reduce(op) => {
             let mut axes: Vec<usize> = op.axes.iter().map(|&axis| perm[axis]).collect();
             axes.sort_unstable();
@@ -196,13 +205,25 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         | Op::Concat(_)
         | Op::Conv2d(_)
         | Op::Dense(_)
+        | Op::Expand(_)
+        | Op::GatherElements(_)
+        | Op::GatherNd(_)
+        | Op::Lookup(_)
         | Op::MatMul(_)
         | Op::MaxPool(_)
         | Op::Select(_)
         | Op::DequantizeTo(_)
         | Op::DynamicParameters(_)
         | Op::QuantizeTo(_)
-        | Op::Transpose(_) => None,
+        | Op::Transpose(_)
+        | Op::NonMaxSuppression(_)
+        | Op::NonZero(_)
+        | Op::OneHot(_)
+        | Op::Scatter(_)
+        | Op::TfIdf(_)
+        | Op::TreeEnsemble(_)
+        | Op::Trilu(_)
+        | Op::Unique(_) => None,
     }
 }
 
