@@ -6,3 +6,4 @@ pub(crate) mod onnx;
 mod operators;
 mod real;
 mod refused;
+mod windows;

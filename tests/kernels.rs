@@ -8,6 +8,7 @@ mod movement;
 mod pools;
 mod products;
 mod softmax;
+mod windows;
 
 use tinsmith_runtime::format::Window;
 

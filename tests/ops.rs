@@ -69,8 +69,9 @@ macro_rules! op_of {
 }
 
 op_of! {
-    AveragePool, BatchNormalization, Binary, Cast, Concat, Conv2d, Delay, Dense, DequantizeLinear, Gather, MatMul,
-    MaxPool, Pad, QuantizeLinear, Reduce, Reshape, Slice, Softmax, Transpose, Unary
+    AveragePool, BatchNormalization, Binary, Cast, Concat, Conv2d, ConvNd, Delay, Dense, DequantizeLinear, Gather,
+    GridSample, MatMul, MaxPool, MaxPoolIndices, Pad, QuantizeLinear, Reduce, Resample, Reshape, RoiAlign, Slice,
+    Softmax, Transpose, Unary
 }
 
 /// A small generator of reproducible numbers.

@@ -43,6 +43,8 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::DepthwiseConv2d(_)
         | Layer::Dense(_)
         | Layer::Conv2dF32(_)
+        | Layer::ConvNd(_)
+        | Layer::ConvNdF32(_)
         | Layer::DenseF32(_)
         | Layer::MatMulF32(_) => layer.work().unwrap_or(u64::MAX),
         Layer::Add(_)
@@ -61,6 +63,10 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::MaxPoolF32(_)
         | Layer::AveragePoolF32(_)
         | Layer::SoftmaxF32(_)
+        | Layer::MaxPoolIndicesF32(_)
+        | Layer::ResampleF32(_)
+        | Layer::GridSampleF32(_)
+        | Layer::RoiAlignF32(_)
         | Layer::FillF32(_)
         | Layer::ReduceF32(_) => 0,
     }

@@ -12,6 +12,7 @@ mod binary;
 mod cast;
 mod concat;
 mod conv2d;
+mod conv_nd;
 pub(crate) mod convolve;
 pub(crate) mod data;
 mod delay;
@@ -21,9 +22,11 @@ pub mod element;
 mod expect;
 mod gather;
 pub mod gemm;
+mod grid_sample;
 mod lower;
 mod matmul;
 mod max_pool;
+mod max_pool_indices;
 mod movement;
 mod narrow;
 mod pad;
@@ -32,8 +35,10 @@ pub mod quant;
 mod quantize_linear;
 mod real;
 mod reduce;
+mod resample;
 pub mod rescale;
 mod reshape;
+mod roi_align;
 mod slice;
 mod softmax;
 pub mod tensor;
@@ -41,6 +46,7 @@ mod transpose;
 mod unary;
 pub mod vectors;
 mod window;
+mod window_nd;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,22 +55,28 @@ pub use batch_norm::BatchNormalization;
 pub use binary::{Binary, BinaryKind};
 pub use cast::Cast;
 pub use concat::Concat;
+pub use conv_nd::ConvNd;
 pub use conv2d::Conv2d;
 pub use delay::Delay;
 pub use dense::Dense;
 pub use gather::Gather;
+pub use grid_sample::{Coordinates, GridSample, SampleMode, SamplePadding};
 pub use lower::{KernelCall, LowerError, Lowered, Operand, Proof, View};
 pub use matmul::MatMul;
 pub use max_pool::MaxPool;
+pub use max_pool_indices::MaxPoolIndices;
 pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
 pub use reduce::{Reduce, ReduceKind};
+pub use resample::Resample;
 pub use reshape::Reshape;
+pub use roi_align::RoiAlign;
 pub use slice::Slice;
 pub use softmax::{Softmax, SoftmaxKind};
 pub use transpose::Transpose;
 pub use unary::{Unary, UnaryKind};
 pub use window::Window;
+pub use window_nd::WindowNd;
 
 use crate::target::Target;
 use quant::{QuantParams, QuantTensor, Range};
@@ -281,16 +293,21 @@ operators! {
     Cast,
     Concat,
     Conv2d,
+    ConvNd,
     Delay,
     Dense,
     DequantizeLinear,
     Gather,
+    GridSample,
     MatMul,
     MaxPool,
+    MaxPoolIndices,
     Pad,
     QuantizeLinear,
     Reduce,
+    Resample,
     Reshape,
+    RoiAlign,
     Slice,
     Softmax,
     Transpose,

@@ -76,11 +76,16 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
         }
         Op::BatchNormalization(_)
         | Op::Conv2d(_)
+        | Op::ConvNd(_)
         | Op::Delay(_)
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
         | Op::Gather(_)
+        | Op::GridSample(_)
         | Op::MatMul(_)
+        | Op::MaxPoolIndices(_)
+        | Op::Resample(_)
+        | Op::RoiAlign(_)
         | Op::QuantizeLinear(_)
         | Op::Softmax(_) => None,
     }

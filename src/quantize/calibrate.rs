@@ -152,7 +152,7 @@ impl Quantizer<'_> {
             return;
         }
         let inputs = match &node.op {
-            Op::Conv2d(_) | Op::Dense(_) => self.weighted(node),
+            Op::Conv2d(_) | Op::ConvNd(_) | Op::Dense(_) => self.weighted(node),
             Op::Gather(_) => self.operands(node, |position| position == 1),
             Op::Binary(_) | Op::Concat(_) => self.operands(node, |_| false),
             Op::BatchNormalization(_) => self.operands(node, |position| position > 0),
@@ -160,7 +160,11 @@ impl Quantizer<'_> {
             | Op::Cast(_)
             | Op::Delay(_)
             | Op::DequantizeLinear(_)
+            | Op::GridSample(_)
             | Op::MatMul(_)
+            | Op::MaxPoolIndices(_)
+            | Op::Resample(_)
+            | Op::RoiAlign(_)
             | Op::MaxPool(_)
             | Op::Pad(_)
             | Op::QuantizeLinear(_)

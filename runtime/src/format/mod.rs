@@ -8,6 +8,7 @@ mod float;
 mod integrity;
 pub mod metadata;
 mod record;
+mod windows;
 
 pub use float::{
     AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MatMulF32, MaxPoolF32, Quantize,
@@ -21,6 +22,7 @@ pub use record::{
     Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MaxPool, Mul, Softmax,
     StridedCopy, Table, Window,
 };
+pub use windows::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, ResampleF32, RoiAlignF32, Window3};
 
 /// The first four bytes of every blob.
 pub const MAGIC: [u8; 4] = *b"TINB";

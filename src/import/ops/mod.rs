@@ -3,15 +3,19 @@
 
 mod constant;
 mod conv;
+mod conv_kin;
 mod elementwise;
 mod gemm;
 mod movement;
+mod neighbours;
 mod normalize;
 mod pad;
 mod pool;
 mod quantize;
 mod reduce;
 mod reshape;
+mod resize;
+mod sample;
 mod slice;
 mod window;
 
@@ -55,6 +59,7 @@ const fn of_domain(
 const FAMILIES: &[&[Importer]] = &[
     constant::IMPORTERS,
     conv::IMPORTERS,
+    conv_kin::IMPORTERS,
     elementwise::IMPORTERS,
     gemm::IMPORTERS,
     movement::IMPORTERS,
@@ -64,6 +69,8 @@ const FAMILIES: &[&[Importer]] = &[
     quantize::IMPORTERS,
     reduce::IMPORTERS,
     reshape::IMPORTERS,
+    resize::IMPORTERS,
+    sample::IMPORTERS,
     slice::IMPORTERS,
 ];
 

@@ -10,7 +10,8 @@ use super::permutation::{compose, inverse, moves_only_units, permute_back, throu
 use crate::ir::{FloatGraph, FloatTensor, Node};
 use crate::op::tensor::TensorType;
 use crate::op::{
-    Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Reshape, Slice, Softmax, Transpose,
+    Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Resample, Reshape, Slice, Softmax,
+    Transpose,
 };
 
 /// Moves every transpose as far as it goes; with `share`, also those that have several readers.
@@ -151,6 +152,10 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
             axis: perm[op.axis],
             ..*op
         })),
+        Op::Resample(op) => same(Op::Resample(Resample {
+            axis: perm[op.axis],
+            ..op.clone()
+        })),
         Op::Reduce(op) => {
             let mut axes: Vec<usize> = op.axes.iter().map(|&axis| perm[axis]).collect();
             axes.sort_unstable();
@@ -190,8 +195,12 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         | Op::Binary(_)
         | Op::Concat(_)
         | Op::Conv2d(_)
+        | Op::ConvNd(_)
         | Op::Dense(_)
+        | Op::GridSample(_)
         | Op::MatMul(_)
+        | Op::MaxPoolIndices(_)
+        | Op::RoiAlign(_)
         | Op::MaxPool(_)
         | Op::Transpose(_) => None,
     }

@@ -49,22 +49,27 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
     let axis = match &node.op {
         Op::Transpose(transpose) => transpose.perm.iter().position(|&axis| axis == moved.axis),
         Op::Reshape(reshape) => same_axis(&moved.codes.shape, moved.axis, &reshape.shape),
+        Op::Slice(_) => Some(moved.axis),
         Op::AveragePool(_)
         | Op::BatchNormalization(_)
         | Op::Binary(_)
         | Op::Cast(_)
         | Op::Concat(_)
         | Op::Conv2d(_)
+        | Op::ConvNd(_)
         | Op::Delay(_)
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
         | Op::Gather(_)
+        | Op::GridSample(_)
         | Op::MatMul(_)
+        | Op::MaxPoolIndices(_)
+        | Op::Resample(_)
+        | Op::RoiAlign(_)
         | Op::MaxPool(_)
         | Op::Pad(_)
         | Op::QuantizeLinear(_)
         | Op::Reduce(_)
-        | Op::Slice(_)
         | Op::Softmax(_)
         | Op::Unary(_) => return None,
     };

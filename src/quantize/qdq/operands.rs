@@ -20,7 +20,7 @@ impl Absorber<'_> {
         commutes: bool,
     ) -> Option<Vec<Handle<QuantTensor>>> {
         match &node.op {
-            Op::Conv2d(_) | Op::Dense(_) => return self.weighted(node),
+            Op::Conv2d(_) | Op::ConvNd(_) | Op::Dense(_) => return self.weighted(node),
             Op::AveragePool(_)
             | Op::BatchNormalization(_)
             | Op::Binary(_)
@@ -29,7 +29,11 @@ impl Absorber<'_> {
             | Op::Delay(_)
             | Op::DequantizeLinear(_)
             | Op::Gather(_)
+            | Op::GridSample(_)
             | Op::MatMul(_)
+            | Op::MaxPoolIndices(_)
+            | Op::Resample(_)
+            | Op::RoiAlign(_)
             | Op::MaxPool(_)
             | Op::Pad(_)
             | Op::QuantizeLinear(_)

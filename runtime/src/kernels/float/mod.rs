@@ -5,11 +5,16 @@ pub mod average_pool;
 pub mod binary;
 pub mod cast;
 pub mod conv2d;
+pub mod conv_nd;
 pub mod dense;
 pub mod fill;
+pub mod grid_sample;
 pub mod matmul;
 pub mod max_pool;
+pub mod max_pool_indices;
 pub mod reduce;
+pub mod resample;
+pub mod roi_align;
 pub mod softmax;
 pub mod unary;
 
