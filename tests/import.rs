@@ -9,3 +9,4 @@ mod operators;
 mod quantized;
 mod real;
 mod refused;
+mod windows;

@@ -9,6 +9,7 @@ mod plain;
 mod pools;
 mod products;
 mod softmax;
+mod windows;
 
 use tinsmith_runtime::format::Window;
 

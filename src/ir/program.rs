@@ -173,6 +173,13 @@ impl Program {
                     r.out_c.into(),
                     REAL,
                 ),
+                Layer::ConvNd(r) => (
+                    r.constants,
+                    r.window.kernel.iter().map(|&k| usize::from(k)).product::<usize>() * r.in_c as usize
+                        / r.groups as usize,
+                    r.out_c as usize,
+                    INT8,
+                ),
                 Layer::DenseF32(r) => (r.constants, r.in_features as usize, r.out_features as usize, REAL),
                 Layer::Add(_)
                 | Layer::Mul(_)
@@ -190,6 +197,11 @@ impl Program {
                 | Layer::MaxPoolF32(_)
                 | Layer::AveragePoolF32(_)
                 | Layer::SoftmaxF32(_)
+                | Layer::ConvNdF32(_)
+                | Layer::MaxPoolIndicesF32(_)
+                | Layer::ResampleF32(_)
+                | Layer::GridSampleF32(_)
+                | Layer::RoiAlignF32(_)
                 | Layer::FillF32(_)
                 | Layer::FunctionF32(_)
                 | Layer::PowerF32(_)

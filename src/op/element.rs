@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use half::{bf16, f16};
 
 use super::Clamp;
-use super::tensor::{Data, View};
+use super::tensor::{DType, Data, Values, View};
 
 /// An element type with arithmetic.
 pub trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
@@ -273,4 +273,14 @@ integers! {
     u32, U32;
     i64, I64;
     u64, U64;
+}
+
+/// What `eval` makes of the inputs in f32, rounded once to the type of the first: for half-precision reals.
+pub(super) fn in_f32(inputs: &[&Values], eval: impl FnOnce(&[&Values]) -> Vec<f32>) -> Data {
+    let wide: Vec<Values> = inputs
+        .iter()
+        .map(|values| Values::new(values.shape.clone(), values.data.cast(DType::F32)))
+        .collect();
+    let y = eval(&wide.iter().collect::<Vec<_>>());
+    Data::F32(y).cast(inputs[0].data.dtype())
 }

@@ -14,6 +14,7 @@ mod cast;
 mod compare;
 mod concat;
 mod conv2d;
+mod conv_nd;
 pub(crate) mod convolve;
 mod cumulate;
 pub(crate) mod data;
@@ -30,9 +31,11 @@ mod gather_nd;
 pub mod gemm;
 mod geometry;
 mod lookup;
+mod grid_sample;
 mod lower;
 mod matmul;
 mod max_pool;
+mod max_pool_indices;
 mod movement;
 mod narrow;
 mod non_max_suppression;
@@ -48,10 +51,12 @@ mod places;
 mod ranking;
 mod real;
 mod reduce;
+mod resample;
 pub mod rescale;
 mod reshape;
 mod select;
 mod scatter;
+mod roi_align;
 mod slice;
 mod softmax;
 pub mod tensor;
@@ -63,6 +68,7 @@ mod unary;
 pub(crate) mod unique;
 pub mod vectors;
 mod window;
+mod window_nd;
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +79,7 @@ pub use bit_cast::BitCast;
 pub use cast::{Cast, NarrowCast};
 pub use compare::{Compare, CompareKind};
 pub use concat::Concat;
+pub use conv_nd::ConvNd;
 pub use conv2d::Conv2d;
 pub use cumulate::Cumulate;
 pub use delay::Delay;
@@ -90,6 +97,8 @@ pub use narrow::{Encoding, RoundMode};
 pub use non_max_suppression::NonMaxSuppression;
 pub use non_zero::NonZero;
 pub use one_hot::OneHot;
+pub use grid_sample::{Coordinates, GridSample, SampleMode, SamplePadding};
+pub use max_pool_indices::MaxPoolIndices;
 pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
 pub use ranking::TopK;
@@ -98,6 +107,8 @@ pub use quantize_to::{DequantizeTo, QuantizeTo};
 pub use reshape::Reshape;
 pub use select::Select;
 pub use scatter::{Reduction, Scatter, ScatterKind};
+pub use resample::Resample;
+pub use roi_align::RoiAlign;
 pub use slice::Slice;
 pub use softmax::{Softmax, SoftmaxKind};
 pub use tf_idf::{Gram, TfIdf};
@@ -107,6 +118,7 @@ pub use trilu::Trilu;
 pub use unary::{Unary, UnaryKind};
 pub use unique::Unique;
 pub use window::Window;
+pub use window_nd::WindowNd;
 
 use crate::target::Target;
 use quant::{QuantParams, QuantTensor, Range};
@@ -326,6 +338,7 @@ operators! {
     Concat,
     Conv2d,
     Cumulate,
+    ConvNd,
     Delay,
     Dense,
     DequantizeLinear,
@@ -349,6 +362,10 @@ operators! {
     Reshape,
     Select,
     Scatter,
+    GridSample,
+    MaxPoolIndices,
+    Resample,
+    RoiAlign,
     Slice,
     Softmax,
     TfIdf,

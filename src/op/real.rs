@@ -1,8 +1,19 @@
 //! What the kernels over reals share: operators whose output is f32 and not quantized.
 
 use tinsmith_runtime::format::{
-    BinaryF32, CONSTANT_ALIGN, Conv2dF32, DenseF32, Dequantize, FunctionF32, MatMulF32, PowerF32, Quantize,
-    ReduceF32, SoftmaxF32, UnaryF32,
+    BinaryF32,
+    CONSTANT_ALIGN,
+    Conv2dF32,
+    ConvNdF32,
+    DenseF32,
+    Dequantize,
+    FunctionF32,
+    MatMulF32,
+    PowerF32,
+    Quantize,
+    ReduceF32,
+    SoftmaxF32,
+    UnaryF32,
 };
 use tinsmith_runtime::kernels::Layer;
 
@@ -11,7 +22,10 @@ use super::lower::{KernelCall, LowerError, Lowered, Operand, Proof};
 use super::movement::fitting;
 use super::quant::QuantTensor;
 use super::tensor::row_major_strides;
-use super::{BinaryKind, Clamp, OpError, Reduce, ReduceKind, Softmax, SoftmaxKind, UnaryKind, Window};
+use super::window::per_image;
+use super::{
+    BinaryKind, Clamp, ConvNd, OpError, Reduce, ReduceKind, Softmax, SoftmaxKind, UnaryKind, Window,
+};
 
 /// All of a node's first input.
 const FIRST: Operand = Operand::Input {
@@ -69,7 +83,19 @@ pub(super) fn convolution(
     inputs: &[&QuantTensor],
     y: &QuantTensor,
 ) -> Result<Lowered, LowerError> {
-    let (x, y) = (&inputs[0].ty.shape, &y.ty.shape);
+    let (input, output) = (inputs[0], y);
+    let (x, y) = (&input.ty.shape, &output.ty.shape);
+    if inputs[1..].iter().any(|tensor| tensor.data.is_none()) {
+        let window = window.general([y[1], y[2]]);
+        return Ok(convolution_nd(
+            &ConvNd {
+                window,
+                groups,
+                clamp,
+            },
+            inputs,
+        )?);
+    }
     let (min, max) = ends(clamp);
     let record = Conv2dF32 {
         window: window.record([x[1], x[2]], [y[1], y[2]])?,
@@ -81,10 +107,11 @@ pub(super) fn convolution(
         ..Conv2dF32::default()
     };
     let (constants, padding_bytes) = products_block(inputs, y[3])?;
-    Ok(Lowered::from(KernelCall {
+    let call = KernelCall {
         padding_bytes,
         ..KernelCall::new(Layer::Conv2dF32(record), vec![FIRST], constants)
-    }))
+    };
+    Ok(per_image(call, input, output))
 }
 
 /// A product with constant weights.
@@ -291,9 +318,40 @@ pub(super) fn matmul(
     )))
 }
 
-/// A pool: one call of a record that its operator fills in.
-pub(super) fn pool(layer: Layer) -> Lowered {
-    Lowered::from(KernelCall::new(layer, vec![FIRST], Vec::new()))
+/// A pool: a call per image of a record that its operator fills in.
+pub(super) fn pool(layer: Layer, x: &QuantTensor, y: &QuantTensor) -> Lowered {
+    per_image(KernelCall::new(layer, vec![FIRST], Vec::new()), x, y)
+}
+
+/// A convolution over up to three axes, its weights and biases constant or computed.
+pub(super) fn convolution_nd(op: &ConvNd, inputs: &[&QuantTensor]) -> Result<Lowered, OpError> {
+    let (x, axes) = (&inputs[0].ty.shape, op.window.axes());
+    let out_c = inputs[1].ty.shape[0];
+    let (min, max) = ends(op.clamp);
+    let record = ConvNdF32 {
+        images: fitting(x[0])?,
+        window: op.window.record(&x[1..=axes])?,
+        in_c: fitting(x[axes + 1])?,
+        out_c: fitting(out_c)?,
+        groups: fitting(op.groups)?,
+        min,
+        max,
+        ..ConvNdF32::default()
+    };
+    let bias = match inputs.get(2) {
+        Some(bias) => Operand::of_input(2, bias),
+        None => Operand::Constant(vec![0; 4 * out_c]),
+    };
+    let sources = vec![
+        Operand::of_input(0, inputs[0]),
+        Operand::of_input(1, inputs[1]),
+        bias,
+    ];
+    Ok(Lowered::from(KernelCall::new(
+        Layer::ConvNdF32(record),
+        sources,
+        Vec::new(),
+    )))
 }
 
 /// The change between codes and reals that a node makes which otherwise leaves every element where it is; `None` where

@@ -10,6 +10,7 @@ use crate::op::{Clamp, Op};
 pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
     match op {
         Op::Conv2d(op) => Some(&mut op.clamp),
+        Op::ConvNd(op) => Some(&mut op.clamp),
         Op::Dense(op) => Some(&mut op.clamp),
         Op::Binary(op) => Some(&mut op.clamp),
         Op::AveragePool(op) => Some(&mut op.clamp),
@@ -38,8 +39,12 @@ pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
         | Op::DequantizeTo(_)
         | Op::DynamicParameters(_)
         | Op::Gather(_)
+        | Op::GridSample(_)
         | Op::MatMul(_)
         | Op::NarrowCast(_)
+        | Op::MaxPoolIndices(_)
+        | Op::Resample(_)
+        | Op::RoiAlign(_)
         | Op::Pad(_)
         | Op::QuantizeLinear(_)
         | Op::Reduce(_)
@@ -58,6 +63,7 @@ pub(super) fn open_layer(graph: &FloatGraph, tensor: Tensor) -> Option<usize> {
     let position = sole_producer(graph, tensor)?;
     let open = match &graph.nodes[position].op {
         Op::Conv2d(op) => op.clamp.is_none(),
+        Op::ConvNd(op) => op.clamp.is_none(),
         Op::Dense(op) => op.clamp.is_none(),
         _ => false,
     };

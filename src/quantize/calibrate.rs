@@ -152,7 +152,7 @@ impl Quantizer<'_> {
             return;
         }
         let inputs = match &node.op {
-            Op::Conv2d(_) | Op::Dense(_) => self.weighted(node),
+            Op::Conv2d(_) | Op::ConvNd(_) | Op::Dense(_) => self.weighted(node),
             Op::Gather(_) | Op::GatherElements(_) | Op::GatherNd(_) | Op::Scatter(_) => {
                 self.operands(node, |position| position == 1)
             }
@@ -177,7 +177,11 @@ impl Quantizer<'_> {
             | Op::DequantizeLinear(_)
             | Op::DequantizeTo(_)
             | Op::DynamicParameters(_)
+            | Op::GridSample(_)
             | Op::MatMul(_)
+            | Op::MaxPoolIndices(_)
+            | Op::Resample(_)
+            | Op::RoiAlign(_)
             | Op::MaxPool(_)
             | Op::NarrowCast(_)
             | Op::Pad(_)

@@ -56,7 +56,8 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
         }
         Layer::Delay(_) => [(work, cost.copy_q8), none, none],
         Layer::Fill(_) => [(work, cost.fill_q8), none, none],
-        Layer::Conv2dF32(_) | Layer::DenseF32(_) | Layer::MatMulF32(_) => {
+        Layer::ConvNd(_) => [(work, cost.conv_mac_q8), (output, cost.conv_output_q8), none],
+        Layer::Conv2dF32(_) | Layer::ConvNdF32(_) | Layer::DenseF32(_) | Layer::MatMulF32(_) => {
             [(work, 2 * FLOAT_Q8), (output, FLOAT_Q8), none]
         }
         Layer::SoftmaxF32(_) | Layer::UnaryF32(_) | Layer::FunctionF32(_) | Layer::PowerF32(_) => {
@@ -67,6 +68,10 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
         | Layer::BinaryF32(_)
         | Layer::MaxPoolF32(_)
         | Layer::AveragePoolF32(_)
+        | Layer::MaxPoolIndicesF32(_)
+        | Layer::ResampleF32(_)
+        | Layer::GridSampleF32(_)
+        | Layer::RoiAlignF32(_)
         | Layer::ReduceF32(_) => [(work, FLOAT_Q8), none, none],
         Layer::GatherRows(_) => [(work, cost.copy_q8), none, none],
         Layer::GatherElements(_) | Layer::Scatter(_) | Layer::Rank(_) | Layer::NonZero(_) => {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tinsmith::op::quant::{QuantParams, QuantTensor, Quantization};
 use tinsmith::op::tensor::{DType, Data, Values};
 use tinsmith::op::{
-    AveragePool, Binary, BinaryKind, Clamp, Concat, Conv2d, Delay, Dense, Gather, MatMul, MaxPool, Op, Pad,
-    PadMode, Reduce, ReduceKind, Reshape, Slice, Softmax, Transpose, Unary, UnaryKind, Window,
+    AveragePool, Binary, BinaryKind, Clamp, Concat, Conv2d, ConvNd, Delay, Dense, Gather, MatMul, MaxPool,
+    Op, Pad, PadMode, Reduce, ReduceKind, Reshape, Slice, Softmax, Transpose, Unary, UnaryKind, Window,
+    WindowNd,
 };
 use tinsmith::simulate::Simulator;
 use tinsmith::target::Target;
@@ -33,6 +34,69 @@ fn window(kernel: [usize; 2], strides: [usize; 2], dilations: [usize; 2], pads: 
         dilations,
         pads,
     }
+}
+
+#[test]
+fn convolutions_over_any_axes_are_exact() {
+    for (seed, groups, channels, out, with_bias) in
+        [(1, 1, 3, 5, true), (2, 2, 4, 6, false), (3, 3, 3, 3, true)]
+    {
+        let mut case = Case::new(seed);
+        let (from, to) = (case.random.params(), case.random.params());
+        let x = case.input("x", &[2, 3, 2, 4, channels], from);
+        let mut inputs = vec![x, case.weights(&[out, 2, 1, 3, channels / groups])];
+        if with_bias {
+            inputs.push(case.bias(out));
+        }
+        let window = WindowNd {
+            kernel: vec![2, 1, 3],
+            strides: vec![1, 2, 1],
+            dilations: vec![2, 1, 1],
+            spread: vec![2, 1, 3],
+            pads: vec![1, -1, 2],
+            output: vec![4, 1, 9],
+        };
+        let clamp = Clamp::RELU;
+        case.node(
+            Op::ConvNd(ConvNd {
+                window,
+                groups,
+                clamp,
+            }),
+            &inputs,
+            to,
+        );
+        case.check();
+    }
+}
+
+#[test]
+fn batches_are_exact() {
+    let window = || window([2, 2], [1, 1], [1, 1], [1, 0, 0, 0]);
+    let mut case = Case::new(7);
+    let (from, to) = (case.random.params(), case.random.params());
+    let x = case.input("x", &[3, 4, 5, 2], from);
+    let weights = case.weights(&[4, 2, 2, 2]);
+    let (groups, clamp) = (1, Clamp::NONE);
+    let op = Conv2d {
+        window: window(),
+        groups,
+        clamp,
+    };
+    case.node(Op::Conv2d(op), &[x, weights], to);
+    case.check();
+    let op = MaxPool {
+        window: window(),
+        clamp,
+    };
+    check_unary(&Op::MaxPool(op), &[3, 4, 5, 2]);
+    let op = AveragePool {
+        window: window(),
+        count_include_pad: false,
+        ceil_pads: [0, 0],
+        clamp,
+    };
+    check_unary(&Op::AveragePool(op), &[3, 4, 5, 2]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod integrity;
 pub mod metadata;
 mod place;
 mod record;
+mod windows;
 
 pub use elementwise::{BinaryInteger, Compare, Convert, MinMax, Select};
 pub use float::{
@@ -25,6 +26,7 @@ pub use record::{
     Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MaxPool, Mul, Softmax,
     StridedCopy, Table, Window,
 };
+pub use windows::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, ResampleF32, RoiAlignF32, Window3};
 
 /// The first four bytes of every blob.
 pub const MAGIC: [u8; 4] = *b"TINB";

@@ -6,6 +6,7 @@ pub mod binary_integer;
 pub mod compare;
 pub mod conv2d;
 pub mod convert;
+pub mod conv_nd;
 pub mod delay;
 pub mod dense;
 pub mod depthwise;
@@ -26,6 +27,7 @@ pub mod softmax;
 pub mod strided_copy;
 pub mod table;
 mod window;
+mod window3;
 
 use crate::arena::Memory;
 use crate::format::{
@@ -38,6 +40,7 @@ use crate::format::{
 };
 use crate::format::{BinaryInteger, Compare, Convert, MinMax, Select};
 use crate::format::{CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Scatter};
+use crate::format::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, ResampleF32, RoiAlignF32};
 use crate::lanes::Portable;
 
 /// What records of one kind are proven and executed by.
@@ -97,6 +100,12 @@ pub static ALL: &[Kernel] = &[
     float::average_pool::kernel(),
     float::softmax::kernel(),
     float::fill::kernel(),
+    float::conv_nd::kernel(),
+    conv_nd::kernel(),
+    float::max_pool_indices::kernel(),
+    float::resample::kernel(),
+    float::grid_sample::kernel(),
+    float::roi_align::kernel(),
     float::reduce::kernel(),
     float::matmul::kernel(),
     float::unary::function(),
@@ -130,6 +139,7 @@ pub static INT8: &[Kernel] = &[
     fill::kernel(),
     delay::kernel(),
     min_max::kernel(),
+    conv_nd::kernel(),
 ];
 
 /// A region of the arena or of the constants section: first byte and bytes.
@@ -176,6 +186,16 @@ const FIRST_IN_PLACE: [bool; MAX_SOURCES] = [true, false, false];
 #[inline(always)]
 const fn only(source: Extent) -> [Option<Extent>; MAX_SOURCES] {
     [Some(source), None, None]
+}
+
+/// These sources, in the record's order.
+#[inline(always)]
+fn sources<const N: usize>(given: [Extent; N]) -> [Option<Extent>; MAX_SOURCES] {
+    let mut all = [None; MAX_SOURCES];
+    for (slot, extent) in all.iter_mut().zip(given) {
+        *slot = Some(extent);
+    }
+    all
 }
 
 macro_rules! layers {
@@ -247,6 +267,12 @@ layers! {
     AveragePoolF32,
     SoftmaxF32,
     FillF32,
+    ConvNdF32,
+    ConvNd,
+    MaxPoolIndicesF32,
+    ResampleF32,
+    GridSampleF32,
+    RoiAlignF32,
     ReduceF32,
     MatMulF32,
     FunctionF32,

@@ -5,6 +5,7 @@ mod activation;
 mod cast;
 mod constant;
 mod conv;
+mod conv_kin;
 mod elementwise;
 mod finding;
 mod gemm;
@@ -12,6 +13,7 @@ mod logic;
 mod integer;
 mod microsoft;
 mod movement;
+mod neighbours;
 mod normalize;
 mod packed;
 mod indexing;
@@ -23,6 +25,8 @@ mod quantize;
 mod random;
 mod reduce;
 mod reshape;
+mod resize;
+mod sample;
 mod slice;
 mod trees;
 mod vectors;
@@ -70,6 +74,7 @@ const FAMILIES: &[&[Importer]] = &[
     cast::IMPORTERS,
     constant::IMPORTERS,
     conv::IMPORTERS,
+    conv_kin::IMPORTERS,
     elementwise::IMPORTERS,
     finding::IMPORTERS,
     gemm::IMPORTERS,
@@ -88,6 +93,8 @@ const FAMILIES: &[&[Importer]] = &[
     random::IMPORTERS,
     reduce::IMPORTERS,
     reshape::IMPORTERS,
+    resize::IMPORTERS,
+    sample::IMPORTERS,
     slice::IMPORTERS,
     trees::IMPORTERS,
     vectors::IMPORTERS,

@@ -12,6 +12,8 @@ use crate::op::tensor::TensorType;
 use crate::op::{
     Cumulate, Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Reshape, Slice, Softmax,
     TopK, Transpose,
+    Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Resample, Reshape, Slice, Softmax,
+    Transpose,
 };
 
 /// Moves every transpose as far as it goes; with `share`, also those that have several readers.
@@ -161,6 +163,7 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
             ..op.clone()
         })),
         Op::TopK(op) => same(Op::TopK(TopK {
+        Op::Resample(op) => same(Op::Resample(Resample {
             axis: perm[op.axis],
             ..op.clone()
         })),
@@ -204,12 +207,16 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         | Op::Compare(_)
         | Op::Concat(_)
         | Op::Conv2d(_)
+        | Op::ConvNd(_)
         | Op::Dense(_)
         | Op::Expand(_)
         | Op::GatherElements(_)
         | Op::GatherNd(_)
         | Op::Lookup(_)
+        | Op::GridSample(_)
         | Op::MatMul(_)
+        | Op::MaxPoolIndices(_)
+        | Op::RoiAlign(_)
         | Op::MaxPool(_)
         | Op::Select(_)
         | Op::DequantizeTo(_)

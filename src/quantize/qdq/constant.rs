@@ -49,6 +49,7 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
     let axis = match &node.op {
         Op::Transpose(transpose) => transpose.perm.iter().position(|&axis| axis == moved.axis),
         Op::Reshape(reshape) => same_axis(&moved.codes.shape, moved.axis, &reshape.shape),
+        Op::Slice(_) => Some(moved.axis),
         Op::AveragePool(_)
         | Op::BatchNormalization(_)
         | Op::Binary(_)
@@ -71,13 +72,18 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
         | Op::TreeEnsemble(_)
         | Op::Trilu(_)
         | Op::Unique(_)
+        | Op::ConvNd(_)
         | Op::Delay(_)
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
         | Op::DequantizeTo(_)
         | Op::DynamicParameters(_)
         | Op::Gather(_)
+        | Op::GridSample(_)
         | Op::MatMul(_)
+        | Op::MaxPoolIndices(_)
+        | Op::Resample(_)
+        | Op::RoiAlign(_)
         | Op::MaxPool(_)
         | Op::NarrowCast(_)
         | Op::Pad(_)

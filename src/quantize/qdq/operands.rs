@@ -20,7 +20,7 @@ impl Absorber<'_> {
         commutes: bool,
     ) -> Option<Vec<Handle<QuantTensor>>> {
         match &node.op {
-            Op::Conv2d(_) | Op::Dense(_) => return self.weighted(node),
+            Op::Conv2d(_) | Op::ConvNd(_) | Op::Dense(_) => return self.weighted(node),
             Op::AveragePool(_)
             | Op::BatchNormalization(_)
             | Op::Binary(_)
@@ -47,7 +47,11 @@ impl Absorber<'_> {
             | Op::DequantizeTo(_)
             | Op::DynamicParameters(_)
             | Op::Gather(_)
+            | Op::GridSample(_)
             | Op::MatMul(_)
+            | Op::MaxPoolIndices(_)
+            | Op::Resample(_)
+            | Op::RoiAlign(_)
             | Op::MaxPool(_)
             | Op::NarrowCast(_)
             | Op::Pad(_)

@@ -12,7 +12,12 @@ pub mod function;
 pub mod matmul;
 pub mod max_pool;
 pub mod non_max_suppression;
+pub mod conv_nd;
+pub mod grid_sample;
+pub mod max_pool_indices;
 pub mod reduce;
+pub mod resample;
+pub mod roi_align;
 pub mod softmax;
 pub mod unary;
 
