@@ -1,19 +1,8 @@
 //! What the kernels over reals share: operators whose output is f32 and not quantized.
 
 use tinsmith_runtime::format::{
-    BinaryF32,
-    CONSTANT_ALIGN,
-    Conv2dF32,
-    ConvNdF32,
-    DenseF32,
-    Dequantize,
-    FunctionF32,
-    MatMulF32,
-    PowerF32,
-    Quantize,
-    ReduceF32,
-    SoftmaxF32,
-    UnaryF32,
+    BinaryF32, CONSTANT_ALIGN, Conv2dF32, ConvNdF32, DenseF32, Dequantize, FunctionF32, MatMulF32, PowerF32,
+    Quantize, ReduceF32, SoftmaxF32, UnaryF32,
 };
 use tinsmith_runtime::kernels::Layer;
 

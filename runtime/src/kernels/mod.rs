@@ -5,8 +5,8 @@ pub mod average_pool;
 pub mod binary_integer;
 pub mod compare;
 pub mod conv2d;
-pub mod convert;
 pub mod conv_nd;
+pub mod convert;
 pub mod delay;
 pub mod dense;
 pub mod depthwise;
@@ -18,11 +18,11 @@ pub mod float;
 pub mod max_pool;
 pub mod min_max;
 pub mod mul;
-pub mod number;
-pub mod select;
 pub mod non_zero;
+pub mod number;
 pub mod places;
 pub mod rank;
+pub mod select;
 pub mod softmax;
 pub mod strided_copy;
 pub mod table;
@@ -39,8 +39,8 @@ use crate::format::{
     PowerF32, Quantize, ReduceF32, SoftmaxF32, UnaryF32,
 };
 use crate::format::{BinaryInteger, Compare, Convert, MinMax, Select};
-use crate::format::{CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Scatter};
 use crate::format::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, ResampleF32, RoiAlignF32};
+use crate::format::{CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Scatter};
 use crate::lanes::Portable;
 
 /// What records of one kind are proven and executed by.

@@ -1,7 +1,6 @@
 //! Arithmetic and logic on several values, casts; and what changes nothing.
 
 use super::super::builder::Tensor;
-use super::super::tensors;
 use super::activation::{clamp, exact};
 use super::{Call, Importer, Made, onnx};
 use crate::op::tensor::{DType, Data, Values};

@@ -10,10 +10,8 @@ use super::permutation::{compose, inverse, moves_only_units, permute_back, throu
 use crate::ir::{FloatGraph, FloatTensor, Node};
 use crate::op::tensor::TensorType;
 use crate::op::{
-    Cumulate, Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Reshape, Slice, Softmax,
-    TopK, Transpose,
-    Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Resample, Reshape, Slice, Softmax,
-    Transpose,
+    Cumulate, Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Resample, Reshape, Slice,
+    Softmax, TopK, Transpose,
 };
 
 /// Moves every transpose as far as it goes; with `share`, also those that have several readers.
@@ -163,6 +161,9 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
             ..op.clone()
         })),
         Op::TopK(op) => same(Op::TopK(TopK {
+            axis: perm[op.axis],
+            ..op.clone()
+        })),
         Op::Resample(op) => same(Op::Resample(Resample {
             axis: perm[op.axis],
             ..op.clone()

@@ -91,7 +91,6 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
         | Op::Reduce(_)
         | Op::Select(_)
         | Op::QuantizeTo(_)
-        | Op::Slice(_)
         | Op::Softmax(_)
         | Op::Unary(_) => return None,
     };
