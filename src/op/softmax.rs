@@ -21,6 +21,8 @@ pub enum SoftmaxKind {
     /// Softmax: `exp(x − max x) / Σ exp(x − max x)`.
     #[default]
     Probability,
+    /// The same, but 0 for a line of nothing but −∞: where attention finds nothing to attend.
+    Attended,
     /// LogSoftmax: `(x − max x) − log Σ exp(x − max x)`.
     Logarithm,
     /// Hardmax: 1 at the first of the greatest, 0 elsewhere.
@@ -95,7 +97,7 @@ impl Operator for Softmax {
 
     fn output_params(&self) -> OutputParams {
         match self.kind {
-            SoftmaxKind::Probability | SoftmaxKind::Greatest => OutputParams::Fixed(QuantParams {
+            SoftmaxKind::Probability | SoftmaxKind::Attended | SoftmaxKind::Greatest => OutputParams::Fixed(QuantParams {
                 scale: 1.0 / 256.0,
                 zero_point: -128,
             }),
@@ -105,7 +107,7 @@ impl Operator for Softmax {
 
     fn output_range(&self, observed: Range) -> Range {
         match self.kind {
-            SoftmaxKind::Probability | SoftmaxKind::Greatest => Range { min: 0.0, max: 1.0 },
+            SoftmaxKind::Probability | SoftmaxKind::Attended | SoftmaxKind::Greatest => Range { min: 0.0, max: 1.0 },
             SoftmaxKind::Logarithm => Range {
                 max: observed.max.min(0.0),
                 ..observed
@@ -124,6 +126,7 @@ impl Operator for Softmax {
         }
         let refused = match self.kind {
             SoftmaxKind::Probability => None,
+            SoftmaxKind::Attended => Some("a softmax that may attend to nothing"),
             SoftmaxKind::Logarithm => Some("a logarithm of softmax"),
             SoftmaxKind::Greatest => Some("a hardmax"),
         };
@@ -187,7 +190,15 @@ fn lines<T: Real>(kind: SoftmaxKind, x: &[T], extent: usize, inner: usize) -> Ve
                 .clone()
                 .fold(T::LOWEST, |m, i| if block[i] > m { block[i] } else { m });
             match kind {
-                SoftmaxKind::Probability => {
+                SoftmaxKind::Attended if greatest == T::LOWEST => {
+                    // A NaN is no line of −∞, and stays.
+                    for i in places {
+                        if !block[i].is_nan() {
+                            block[i] = T::default();
+                        }
+                    }
+                }
+                SoftmaxKind::Probability | SoftmaxKind::Attended => {
                     let mut sum = T::default();
                     for i in places.clone() {
                         block[i] = block[i].subtract(greatest).exp();

@@ -2,8 +2,10 @@
 //! emits the operators inside.
 
 mod activation;
+mod attention;
 mod constant;
 mod conv;
+mod einsum;
 mod elementwise;
 mod gemm;
 mod logic;
@@ -15,6 +17,7 @@ mod quantize;
 mod random;
 mod reduce;
 mod reshape;
+mod signal;
 mod slice;
 mod window;
 
@@ -57,8 +60,10 @@ const fn of_domain(
 /// All importers, family by family.
 const FAMILIES: &[&[Importer]] = &[
     activation::IMPORTERS,
+    attention::IMPORTERS,
     constant::IMPORTERS,
     conv::IMPORTERS,
+    einsum::IMPORTERS,
     elementwise::IMPORTERS,
     gemm::IMPORTERS,
     logic::IMPORTERS,
@@ -70,6 +75,7 @@ const FAMILIES: &[&[Importer]] = &[
     random::IMPORTERS,
     reduce::IMPORTERS,
     reshape::IMPORTERS,
+    signal::IMPORTERS,
     slice::IMPORTERS,
 ];
 
