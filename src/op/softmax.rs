@@ -97,17 +97,21 @@ impl Operator for Softmax {
 
     fn output_params(&self) -> OutputParams {
         match self.kind {
-            SoftmaxKind::Probability | SoftmaxKind::Attended | SoftmaxKind::Greatest => OutputParams::Fixed(QuantParams {
-                scale: 1.0 / 256.0,
-                zero_point: -128,
-            }),
+            SoftmaxKind::Probability | SoftmaxKind::Attended | SoftmaxKind::Greatest => {
+                OutputParams::Fixed(QuantParams {
+                    scale: 1.0 / 256.0,
+                    zero_point: -128,
+                })
+            }
             SoftmaxKind::Logarithm => OutputParams::Observed,
         }
     }
 
     fn output_range(&self, observed: Range) -> Range {
         match self.kind {
-            SoftmaxKind::Probability | SoftmaxKind::Attended | SoftmaxKind::Greatest => Range { min: 0.0, max: 1.0 },
+            SoftmaxKind::Probability | SoftmaxKind::Attended | SoftmaxKind::Greatest => {
+                Range { min: 0.0, max: 1.0 }
+            }
             SoftmaxKind::Logarithm => Range {
                 max: observed.max.min(0.0),
                 ..observed
@@ -183,6 +187,7 @@ fn lines<T: Real>(kind: SoftmaxKind, x: &[T], extent: usize, inner: usize) -> Ve
     if y.is_empty() {
         return y;
     }
+    let one = T::from_f64(1.0);
     for block in y.chunks_exact_mut(extent * inner) {
         for line in 0..inner {
             let places = (0..extent).map(|i| line + i * inner);
@@ -199,24 +204,25 @@ fn lines<T: Real>(kind: SoftmaxKind, x: &[T], extent: usize, inner: usize) -> Ve
                     }
                 }
                 SoftmaxKind::Probability | SoftmaxKind::Attended => {
-                    let mut sum = T::default();
+                    let mut sum = T::Sum::default();
                     for i in places.clone() {
                         block[i] = block[i].subtract(greatest).exp();
-                        sum = sum.add(block[i]);
+                        sum = T::accumulate(sum, block[i], one);
                     }
+                    let sum = T::from_sum(sum);
                     for i in places {
                         // Only a division of integers by zero has no result.
                         block[i] = block[i].divide(sum).unwrap_or_default();
                     }
                 }
                 SoftmaxKind::Logarithm => {
-                    let mut sum = T::default();
+                    let mut sum = T::Sum::default();
                     for i in places.clone() {
                         block[i] = block[i].subtract(greatest);
-                        sum = sum.add(block[i].exp());
+                        sum = T::accumulate(sum, block[i].exp(), one);
                     }
                     // One of the terms is 1, so that the sum's logarithm is at least 0.
-                    let log = sum.log();
+                    let log = T::from_sum(sum).log();
                     for i in places {
                         block[i] = block[i].subtract(log);
                     }

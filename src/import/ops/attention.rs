@@ -22,7 +22,12 @@ fn heads(call: &Call<'_>, attribute: &str, features: usize) -> Result<usize, OpE
 }
 
 /// `[batch, heads, sequence, size]` from `[batch, sequence, heads · size]`.
-pub(super) fn split_heads(call: &mut Call<'_>, x: Tensor, heads: usize, role: &str) -> Result<Tensor, OpError> {
+pub(super) fn split_heads(
+    call: &mut Call<'_>,
+    x: Tensor,
+    heads: usize,
+    role: &str,
+) -> Result<Tensor, OpError> {
     let &[batch, sequence, features] = call.graph.shape(x) else {
         return Err(OpError::new(format!("rank 3 wanted, {} found", call.graph.ty(x))));
     };
@@ -67,7 +72,11 @@ fn attention(call: &mut Call<'_>) -> Made {
     let past = match (call.optional(4), call.optional(5)) {
         (Some(k), Some(v)) => Some((k, v)),
         (None, None) => None,
-        _ => return Err(OpError::new("past keys and values together wanted, one of them found")),
+        _ => {
+            return Err(OpError::new(
+                "past keys and values together wanted, one of them found",
+            ));
+        }
     };
     let (k, v) = match past {
         Some((past_k, past_v)) => (
@@ -76,7 +85,8 @@ fn attention(call: &mut Call<'_>) -> Made {
         ),
         None => (new_k, new_v),
     };
-    let (&[batch, q_heads, queries, size], &[_, kv_heads, keys, _]) = (call.graph.shape(q), call.graph.shape(k))
+    let (&[batch, q_heads, queries, size], &[_, kv_heads, keys, _]) =
+        (call.graph.shape(q), call.graph.shape(k))
     else {
         return Err(OpError::new("queries, keys and values of one rank wanted"));
     };
@@ -133,11 +143,17 @@ fn attention(call: &mut Call<'_>) -> Made {
         }
     }
     let repeats = q_heads / kv_heads;
-    let grouped = call.graph.reshape(weights, [batch, kv_heads, repeats, queries, keys], "groups")?;
+    let grouped = call
+        .graph
+        .reshape(weights, [batch, kv_heads, repeats, queries, keys], "groups")?;
     let v_size = call.graph.shape(v)[3];
-    let values = call.graph.reshape(v, [batch, kv_heads, 1, keys, v_size], "shared_value")?;
+    let values = call
+        .graph
+        .reshape(v, [batch, kv_heads, 1, keys, v_size], "shared_value")?;
     let mixed = call.graph.matmul(grouped, values, "mixed")?;
-    let y = call.graph.reshape(mixed, [batch, q_heads, queries, v_size], "mixed_heads")?;
+    let y = call
+        .graph
+        .reshape(mixed, [batch, q_heads, queries, v_size], "mixed_heads")?;
     let y = if is_flat { join_heads(call, y)? } else { y };
     Ok(vec![y, k, v, shown])
 }
@@ -159,14 +175,17 @@ fn scores(call: &mut Call<'_>, q: Tensor, k: Tensor, size: usize) -> Result<Tens
         }
         _ => (call.graph.scale(q, scale, "scaled_query")?, k),
     };
-    let (&[batch, q_heads, queries, _], &[_, kv_heads, keys, k_size]) = (call.graph.shape(q), call.graph.shape(k))
+    let (&[batch, q_heads, queries, _], &[_, kv_heads, keys, k_size]) =
+        (call.graph.shape(q), call.graph.shape(k))
     else {
         return Err(OpError::new("queries and keys of rank 4 wanted"));
     };
     let grouped = [batch, kv_heads, q_heads / kv_heads, queries, size];
     let grouped = call.graph.reshape(q, grouped, "query_groups")?;
     let turned = call.graph.transpose_matrix(k, "turned_key")?;
-    let shared = call.graph.reshape(turned, [batch, kv_heads, 1, k_size, keys], "shared_key")?;
+    let shared = call
+        .graph
+        .reshape(turned, [batch, kv_heads, 1, k_size, keys], "shared_key")?;
     call.graph.matmul(grouped, shared, "products")
 }
 
@@ -202,7 +221,13 @@ fn bias(
         }
         None => vec![None],
     };
-    call.graph.take_bytes(per_batch.len().saturating_mul(queries).saturating_mul(keys).saturating_mul(8))?;
+    call.graph.take_bytes(
+        per_batch
+            .len()
+            .saturating_mul(queries)
+            .saturating_mul(keys)
+            .saturating_mul(8),
+    )?;
     let mut allowed = Vec::new();
     for filled in &per_batch {
         let offset = match (past, filled) {
@@ -273,9 +298,14 @@ fn rotary(call: &mut Call<'_>) -> Made {
                         "`num_heads` that divides {features} features wanted, {given_heads} found"
                     ))
                 })?;
-            call.graph.reshape(x, [batch, sequence, heads, features / heads], "heads")?
+            call.graph
+                .reshape(x, [batch, sequence, heads, features / heads], "heads")?
         }
-        _ => return Err(OpError::new(format!("an input of rank 3 or 4 wanted, {shape:?} found"))),
+        _ => {
+            return Err(OpError::new(format!(
+                "an input of rank 3 or 4 wanted, {shape:?} found"
+            )));
+        }
     };
     let split = call.graph.shape(x).to_vec();
     let size = split[3];
@@ -284,7 +314,9 @@ fn rotary(call: &mut Call<'_>) -> Made {
         found => usize::try_from(found)
             .ok()
             .filter(|&turned| turned <= size)
-            .ok_or_else(|| OpError::new(format!("at most {size} features to rotate wanted, {found} found")))?,
+            .ok_or_else(|| {
+                OpError::new(format!("at most {size} features to rotate wanted, {found} found"))
+            })?,
     };
     let half = turned / 2;
     let [cos, sin] = [1, 2].map(|index| angles(call, index, half));
@@ -309,9 +341,15 @@ fn rotary(call: &mut Call<'_>) -> Made {
         call.graph.emit(Op::Slice(slice), &[x], role)
     };
     let (a, b) = (side(call, 0, "first")?, side(call, 1, "second")?);
-    let (a_cos, b_sin) = (call.graph.mul(a, cos, "first_cos")?, call.graph.mul(b, sin, "second_sin")?);
+    let (a_cos, b_sin) = (
+        call.graph.mul(a, cos, "first_cos")?,
+        call.graph.mul(b, sin, "second_sin")?,
+    );
     let real = call.graph.sub(a_cos, b_sin, "real")?;
-    let (a_sin, b_cos) = (call.graph.mul(a, sin, "first_sin")?, call.graph.mul(b, cos, "second_cos")?);
+    let (a_sin, b_cos) = (
+        call.graph.mul(a, sin, "first_sin")?,
+        call.graph.mul(b, cos, "second_cos")?,
+    );
     let imaginary = call.graph.add(a_sin, b_cos, "imaginary")?;
     let mut y = if interleaved {
         let mut column = split.clone();
@@ -346,7 +384,8 @@ fn angles(call: &mut Call<'_>, index: usize, half: usize) -> Result<Tensor, OpEr
     }
     match *call.graph.shape(cache) {
         [batch, sequence, found] if found == half => {
-            call.graph.reshape(cache, [batch, sequence, 1, half], "angle_rows")
+            call.graph
+                .reshape(cache, [batch, sequence, 1, half], "angle_rows")
         }
         ref other => Err(OpError::new(format!(
             "angles of [batch, sequence, {half}] wanted, {other:?} found"

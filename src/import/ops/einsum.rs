@@ -53,7 +53,8 @@ fn einsum(call: &mut Call<'_>) -> Made {
             let axes = (0..ellipsis_axes).rev().map(Label::Ellipsis);
             let single = counts.iter().filter(|&(_, &count)| count == 1);
             let letters = single.map(|(&label, _)| label);
-            axes.chain(letters.filter(|label| matches!(label, Label::Letter(_)))).collect()
+            axes.chain(letters.filter(|label| matches!(label, Label::Letter(_))))
+                .collect()
         }
     };
     let known = |label: &Label| counts.contains_key(label);
@@ -64,7 +65,9 @@ fn einsum(call: &mut Call<'_>) -> Made {
         )));
     }
     let mut rest = terms.into_iter();
-    let mut product = rest.next().ok_or_else(|| OpError::new("an operand wanted, none found"))?;
+    let mut product = rest
+        .next()
+        .ok_or_else(|| OpError::new("an operand wanted, none found"))?;
     let rest: Vec<Term> = rest.collect();
     for (index, term) in rest.iter().enumerate() {
         let later = |label: Label| {
@@ -83,7 +86,11 @@ fn einsum(call: &mut Call<'_>) -> Made {
 
 /// The labels of one term. The ellipsis stands for the axes that a rank leaves, or for as many as given.
 fn labels(term: &str, rank: Option<usize>, ellipsis_axes: usize) -> Result<Vec<Label>, OpError> {
-    let misfit = || OpError::new(format!("a term of letters that fits its operand wanted, `{term}` found"));
+    let misfit = || {
+        OpError::new(format!(
+            "a term of letters that fits its operand wanted, `{term}` found"
+        ))
+    };
     let (before, behind) = match term.split_once("...") {
         Some((before, behind)) => (before, Some(behind)),
         None => (term, None),
@@ -114,7 +121,9 @@ fn diagonal(graph: &mut Builder, mut term: Term) -> Result<Term, OpError> {
     loop {
         let labels = &term.labels;
         let twice = (0..labels.len()).find_map(|second| {
-            let first = labels[..second].iter().position(|label| *label == labels[second])?;
+            let first = labels[..second]
+                .iter()
+                .position(|label| *label == labels[second])?;
             Some((first, second))
         });
         let Some((first, second)) = twice else {
@@ -128,7 +137,9 @@ fn diagonal(graph: &mut Builder, mut term: Term) -> Result<Term, OpError> {
             )));
         }
         // Both axes last and made one: its elements on the diagonal lie one more than an extent apart.
-        let mut perm: Vec<usize> = (0..shape.len()).filter(|&axis| axis != first && axis != second).collect();
+        let mut perm: Vec<usize> = (0..shape.len())
+            .filter(|&axis| axis != first && axis != second)
+            .collect();
         let mut flat: Vec<usize> = perm.iter().map(|&axis| shape[axis]).collect();
         let mut kept: Vec<_> = perm.iter().map(|&axis| labels[axis]).collect();
         kept.push(labels[first]);
@@ -154,7 +165,9 @@ fn diagonal(graph: &mut Builder, mut term: Term) -> Result<Term, OpError> {
 
 /// Sums over the labels that are not kept, and drops them.
 fn sum_out(graph: &mut Builder, term: &Term, keep: impl Fn(Label) -> bool) -> Result<Term, OpError> {
-    let axes: Vec<usize> = (0..term.labels.len()).filter(|&axis| !keep(term.labels[axis])).collect();
+    let axes: Vec<usize> = (0..term.labels.len())
+        .filter(|&axis| !keep(term.labels[axis]))
+        .collect();
     let mut tensor = term.tensor;
     if !axes.is_empty() {
         tensor = graph.reduce(ReduceKind::Sum, tensor, &axes, "sum")?;
@@ -188,10 +201,22 @@ fn multiply(graph: &mut Builder, a: &Term, b: &Term, later: impl Fn(Label) -> bo
     }
     // What one side alone has, or repeats along, can be summed before the product.
     let lone = |graph: &Builder, own: &Term, other: &Term, label: Label| {
-        later(label) || (extent(graph, other, label).is_some() && extent(graph, other, label) == extent(graph, own, label))
+        later(label)
+            || (extent(graph, other, label).is_some()
+                && extent(graph, other, label) == extent(graph, own, label))
     };
-    let keep_a: Vec<Label> = a.labels.iter().copied().filter(|&l| lone(graph, a, b, l)).collect();
-    let keep_b: Vec<Label> = b.labels.iter().copied().filter(|&l| lone(graph, b, a, l)).collect();
+    let keep_a: Vec<Label> = a
+        .labels
+        .iter()
+        .copied()
+        .filter(|&l| lone(graph, a, b, l))
+        .collect();
+    let keep_b: Vec<Label> = b
+        .labels
+        .iter()
+        .copied()
+        .filter(|&l| lone(graph, b, a, l))
+        .collect();
     let a = sum_out(graph, a, |label| keep_a.contains(&label))?;
     let b = sum_out(graph, b, |label| keep_b.contains(&label))?;
     let shared = |label: &Label| a.labels.contains(label) && b.labels.contains(label);
@@ -221,7 +246,10 @@ fn multiply(graph: &mut Builder, a: &Term, b: &Term, later: impl Fn(Label) -> bo
 /// A term with its axes in three groups: those of the batch one by one, the other two as rows and columns.
 fn matrix(graph: &mut Builder, term: &Term, groups: [&[Label]; 3]) -> Result<Tensor, OpError> {
     let place = |label: &Label| term.labels.iter().position(|own| own == label);
-    let perm: Vec<usize> = groups.iter().flat_map(|group| group.iter().filter_map(place)).collect();
+    let perm: Vec<usize> = groups
+        .iter()
+        .flat_map(|group| group.iter().filter_map(place))
+        .collect();
     let moved = graph.transpose(term.tensor, &perm, "grouped")?;
     let shape = graph.shape(moved);
     let (batch, rest) = shape.split_at(groups[0].len());

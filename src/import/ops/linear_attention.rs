@@ -30,7 +30,9 @@ fn linear_attention(call: &mut Call<'_>) -> Made {
     for (index, wanted, what) in [(4, gated, "decay"), (5, corrected, "beta")] {
         if call.optional(index).is_some() != wanted {
             let number = if wanted { "one" } else { "no" };
-            return Err(OpError::new(format!("{number} `{what}` for the rule {rule} wanted")));
+            return Err(OpError::new(format!(
+                "{number} `{what}` for the rule {rule} wanted"
+            )));
         }
     }
     let count = |name: &str| -> Result<usize, OpError> {
@@ -45,7 +47,10 @@ fn linear_attention(call: &mut Call<'_>) -> Made {
     let own = call.graph.ty(query).dtype;
     let state_type = call.optional(3).map_or(own, |past| call.graph.ty(past).dtype);
     let &[batch, tokens, features] = call.graph.shape(query) else {
-        return Err(OpError::new(format!("rank 3 wanted, {} found", call.graph.ty(query))));
+        return Err(OpError::new(format!(
+            "rank 3 wanted, {} found",
+            call.graph.ty(query)
+        )));
     };
     let v_features = call.graph.shape(value).last().copied().unwrap_or(0);
     if !q_heads.is_multiple_of(kv_heads)
@@ -57,7 +62,9 @@ fn linear_attention(call: &mut Call<'_>) -> Made {
         )));
     }
     if tokens > MAX_TOKENS {
-        return Err(OpError::new(format!("at most {MAX_TOKENS} tokens wanted, {tokens} found")));
+        return Err(OpError::new(format!(
+            "at most {MAX_TOKENS} tokens wanted, {tokens} found"
+        )));
     }
     let (repeats, k_size, v_size) = (q_heads / kv_heads, features / q_heads, v_features / kv_heads);
     let scale = match call.attrs.float("scale", 0.0)? {
@@ -75,7 +82,9 @@ fn linear_attention(call: &mut Call<'_>) -> Made {
     let q = unpacked(call, query, q_heads, "query")?;
     let q = call.graph.scale(q, scale, "scaled_query")?;
     // Queries that share a state are the rows of one matrix: `[batch, kv_heads, repeats, tokens, size]`.
-    let q = call.graph.reshape(q, [batch, kv_heads, repeats, tokens, k_size], "query_groups")?;
+    let q = call
+        .graph
+        .reshape(q, [batch, kv_heads, repeats, tokens, k_size], "query_groups")?;
     let k = unpacked(call, key, kv_heads, "key")?;
     let v = unpacked(call, value, kv_heads, "value")?;
     let decay = match call.optional(4) {
@@ -105,12 +114,16 @@ fn linear_attention(call: &mut Call<'_>) -> Made {
         // Row vectors of this token, and the key as a column too.
         let at = |call: &mut Call<'_>, x: Tensor, role: &str| call.graph.part(x, 2, token..token + 1, role);
         let k_row = at(call, k, "key_row")?;
-        let k_column = call.graph.reshape(k_row, [batch, kv_heads, k_size, 1], "key_column")?;
+        let k_column = call
+            .graph
+            .reshape(k_row, [batch, kv_heads, k_size, 1], "key_column")?;
         let mut change = at(call, v, "value_row")?;
         if let Some(decay) = decay {
             let kept = at(call, decay, "kept_row")?;
             let entries = call.graph.shape(kept)[3];
-            let kept = call.graph.reshape(kept, [batch, kv_heads, entries, 1], "kept_column")?;
+            let kept = call
+                .graph
+                .reshape(kept, [batch, kv_heads, entries, 1], "kept_column")?;
             state = call.graph.mul(state, kept, "kept_state")?;
         }
         if let Some(beta) = beta {
@@ -122,7 +135,9 @@ fn linear_attention(call: &mut Call<'_>) -> Made {
         let update = call.graph.mul(k_column, change, "update")?;
         state = call.graph.add(state, update, "state")?;
         let q_rows = call.graph.part(q, 3, token..token + 1, "query_row")?;
-        let q_rows = call.graph.reshape(q_rows, [batch, kv_heads, repeats, k_size], "query_rows")?;
+        let q_rows = call
+            .graph
+            .reshape(q_rows, [batch, kv_heads, repeats, k_size], "query_rows")?;
         let y = call.graph.matmul(q_rows, state, "read")?;
         outputs.push(call.graph.reshape(y, [batch, q_heads, 1, v_size], "token")?);
     }

@@ -9,7 +9,10 @@ mod einsum;
 mod elementwise;
 mod gemm;
 mod logic;
+mod linear_attention;
+mod loss;
 mod movement;
+mod norm;
 mod normalize;
 mod pad;
 mod pool;
@@ -67,7 +70,10 @@ const FAMILIES: &[&[Importer]] = &[
     elementwise::IMPORTERS,
     gemm::IMPORTERS,
     logic::IMPORTERS,
+    linear_attention::IMPORTERS,
+    loss::IMPORTERS,
     movement::IMPORTERS,
+    norm::IMPORTERS,
     normalize::IMPORTERS,
     pad::IMPORTERS,
     pool::IMPORTERS,

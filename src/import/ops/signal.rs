@@ -22,7 +22,9 @@ fn one_int(call: &Call<'_>, index: usize, what: &str) -> Result<Option<i64>, OpE
     match call.constant_ints(index, what)?.as_deref() {
         None => Ok(None),
         Some(&[value]) => Ok(Some(value)),
-        Some(values) => Err(OpError::new(format!("one number as {what} wanted, {values:?} found"))),
+        Some(values) => Err(OpError::new(format!(
+            "one number as {what} wanted, {values:?} found"
+        ))),
     }
 }
 
@@ -74,7 +76,10 @@ fn blackman(call: &mut Call<'_>) -> Made {
 /// Triangles over the bins of a spectrum that are equally wide on the mel scale.
 fn mel_weights(call: &mut Call<'_>) -> Made {
     let bands = positive(one_int(call, 0, "the number of bands")?, "a number of bands")?;
-    let length = positive(one_int(call, 1, "the transform's length")?, "a transform's length")?;
+    let length = positive(
+        one_int(call, 1, "the transform's length")?,
+        "a transform's length",
+    )?;
     let rate = positive(one_int(call, 2, "the sample rate")?, "a sample rate")?;
     let edge = |index: usize, what: &str| -> Result<f64, OpError> {
         let values = call.constant(index, what)?;
@@ -87,7 +92,8 @@ fn mel_weights(call: &mut Call<'_>) -> Made {
     let (low, high) = (mel(edge(3, "the lower edge")?), mel(edge(4, "the upper edge")?));
     let step = (high - low) / (bands + 2) as f64;
     let spectrum = length / 2 + 1;
-    call.graph.take_bytes(spectrum.saturating_mul(bands).saturating_mul(8))?;
+    call.graph
+        .take_bytes(spectrum.saturating_mul(bands).saturating_mul(8))?;
     let bin = |index: usize| -> Result<usize, OpError> {
         let hertz = 700.0 * (libm::pow(10.0, (index as f64 * step + low) / 2595.0) - 1.0);
         let bin = ((length + 1) as f64 * hertz / rate as f64).floor();
@@ -146,23 +152,35 @@ impl Transform {
         };
         // The half of a real signal's spectrum stands for all of it.
         let from_half = self.inverse && self.onesided;
-        let most = if from_half { self.length / 2 + 1 } else { self.length };
+        let most = if from_half {
+            self.length / 2 + 1
+        } else {
+            self.length
+        };
         let taken = extent.min(most);
         let x = call.graph.part(x, 1, 0..taken, "taken")?;
         let (inputs, outputs) = (taken * components, self.outputs());
         let parts = if from_half { 1 } else { 2 };
         let columns = outputs * parts;
-        call.graph.take_bytes(inputs.saturating_mul(columns).saturating_mul(8))?;
+        call.graph
+            .take_bytes(inputs.saturating_mul(columns).saturating_mul(8))?;
         let mut matrix = vec![0.0; inputs * columns];
         let sign = if self.inverse { 1.0 } else { -1.0 };
         for n in 0..taken {
             let mirrored = from_half && n != 0 && 2 * n != self.length;
             let weight = if mirrored { 2.0 } else { 1.0 };
-            let weight = if self.inverse { weight / self.length as f64 } else { weight };
+            let weight = if self.inverse {
+                weight / self.length as f64
+            } else {
+                weight
+            };
             for k in 0..outputs {
                 // The product may be large; the angle is not.
                 let turn = (n as u128 * k as u128 % self.length as u128) as f64 / self.length as f64;
-                let (cos, sin) = (weight * libm::cos(TAU * turn), weight * sign * libm::sin(TAU * turn));
+                let (cos, sin) = (
+                    weight * libm::cos(TAU * turn),
+                    weight * sign * libm::sin(TAU * turn),
+                );
                 // (re + i·im)·(cos + i·sin)
                 let rows = [[cos, sin], [-sin, cos]];
                 for (component, row) in rows.iter().enumerate().take(components) {
@@ -225,8 +243,13 @@ fn dft(call: &mut Call<'_>) -> Made {
     let mut perm: Vec<usize> = (0..shape.len()).collect();
     perm[axis..last].rotate_left(1);
     let moved = call.graph.transpose(x, &perm, "axis_last")?;
-    let outer: usize = (0..last).filter(|&other| other != axis).map(|axis| shape[axis]).product();
-    let flat = call.graph.reshape(moved, [outer, shape[axis], shape[last]], "signals")?;
+    let outer: usize = (0..last)
+        .filter(|&other| other != axis)
+        .map(|axis| shape[axis])
+        .product();
+    let flat = call
+        .graph
+        .reshape(moved, [outer, shape[axis], shape[last]], "signals")?;
     let y = transform.apply(call, flat)?;
     let (outputs, parts) = (call.graph.shape(y)[1], call.graph.shape(y)[2]);
     let mut extents: Vec<usize> = perm.iter().map(|&axis| shape[axis]).collect();
@@ -254,7 +277,9 @@ fn stft(call: &mut Call<'_>) -> Made {
     };
     let onesided = call.attrs.flag("onesided", true)?;
     if onesided && components == 2 {
-        return Err(OpError::new("real signals wanted for onesided=1, complex ones found"));
+        return Err(OpError::new(
+            "real signals wanted for onesided=1, complex ones found",
+        ));
     }
     let step = positive(one_int(call, 1, "the frames' step")?, "a step of the frames")?;
     let window = call.optional(2);
@@ -263,24 +288,34 @@ fn stft(call: &mut Call<'_>) -> Made {
         (given, _) => positive(given, "a length of the frames")?,
     };
     let room = samples.checked_sub(length).filter(|_| length > 0);
-    let room = room.ok_or_else(|| OpError::new(format!("frames within {samples} samples wanted, {length} found")))?;
+    let room =
+        room.ok_or_else(|| OpError::new(format!("frames within {samples} samples wanted, {length} found")))?;
     let frames = room / step + 1;
-    call.graph.take_bytes(frames.saturating_mul(length).saturating_mul(8))?;
+    call.graph
+        .take_bytes(frames.saturating_mul(length).saturating_mul(8))?;
     let indices = (0..frames).flat_map(|frame| (0..length).map(move |i| (frame * step + i) as i64));
     let indices = Values::new([frames, length], Data::I64(indices.collect()));
     let indices = call.graph.constant(indices, "frames");
     let signal = call.graph.reshape(x, [batch, samples, components], "samples")?;
-    let mut framed = call.graph.emit(Op::Gather(Gather { axis: 1 }), &[signal, indices], "framed")?;
+    let mut framed = call
+        .graph
+        .emit(Op::Gather(Gather { axis: 1 }), &[signal, indices], "framed")?;
     if let Some(window) = window {
         let column = call.graph.reshape(window, [length, 1], "window")?;
         framed = call.graph.mul(framed, column, "weighted")?;
     }
-    let flat = call.graph.reshape(framed, [batch * frames, length, components], "signals")?;
+    let flat = call
+        .graph
+        .reshape(framed, [batch * frames, length, components], "signals")?;
     let transform = Transform {
         length,
         inverse: false,
         onesided,
     };
     let y = transform.apply(call, flat)?;
-    Ok(vec![call.graph.reshape(y, [batch, frames, transform.outputs(), 2], "spectra")?])
+    Ok(vec![call.graph.reshape(
+        y,
+        [batch, frames, transform.outputs(), 2],
+        "spectra",
+    )?])
 }
