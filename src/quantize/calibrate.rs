@@ -35,7 +35,7 @@ pub(super) fn quantize(graph: &FloatGraph, ranges: &[Option<Range>]) -> Result<Q
     for &output in &graph.outputs {
         let handle = quantizer.mapped[output.index()];
         let handle = handle.unwrap_or_else(|| match &graph.tensors[output].data {
-            Some(data) => quantizer.constant(output, Arc::clone(data)),
+            Some(data) => quantizer.known_output(output, Arc::clone(data)),
             None => quantizer.activation(output),
         });
         quantizer.out.outputs.push(handle);
@@ -217,7 +217,7 @@ impl Quantizer<'_> {
     }
 
     /// An output that is known beforehand, as it is.
-    fn constant(&mut self, tensor: Handle<FloatTensor>, data: Arc<Values>) -> Handle<QuantTensor> {
+    fn known_output(&mut self, tensor: Handle<FloatTensor>, data: Arc<Values>) -> Handle<QuantTensor> {
         let float = &self.graph.tensors[tensor];
         self.out.tensors.push(QuantTensor {
             name: float.name.clone(),

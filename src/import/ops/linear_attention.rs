@@ -75,7 +75,7 @@ fn linear_attention(call: &mut Call<'_>) -> Made {
         DType::F64 => DType::F64,
         _ => DType::F32,
     };
-    let mut unpacked = |call: &mut Call<'_>, x: Tensor, heads: usize, role: &str| {
+    let unpacked = |call: &mut Call<'_>, x: Tensor, heads: usize, role: &str| {
         let x = call.graph.cast(x, wide, &format!("{role}_wide"))?;
         split_heads(call, x, heads, role)
     };

@@ -5,11 +5,12 @@ mod activation;
 mod attention;
 mod constant;
 mod conv;
+mod determinant;
 mod einsum;
 mod elementwise;
 mod gemm;
-mod logic;
 mod linear_attention;
+mod logic;
 mod loss;
 mod movement;
 mod norm;
@@ -66,6 +67,7 @@ const FAMILIES: &[&[Importer]] = &[
     attention::IMPORTERS,
     constant::IMPORTERS,
     conv::IMPORTERS,
+    determinant::IMPORTERS,
     einsum::IMPORTERS,
     elementwise::IMPORTERS,
     gemm::IMPORTERS,
