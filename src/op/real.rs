@@ -191,6 +191,7 @@ pub(super) fn softmax(op: &Softmax, x: &QuantTensor) -> Result<Lowered, LowerErr
             SoftmaxKind::Probability => 0,
             SoftmaxKind::Logarithm => 1,
             SoftmaxKind::Greatest => 2,
+            SoftmaxKind::Attended => 3,
         },
         ..SoftmaxF32::default()
     };

@@ -33,7 +33,11 @@ pub(super) fn quantize(graph: &FloatGraph, ranges: &[Option<Range>]) -> Result<Q
         quantizer.node(node);
     }
     for &output in &graph.outputs {
-        let handle = quantizer.mapped[output.index()].unwrap_or_else(|| quantizer.activation(output));
+        let handle = quantizer.mapped[output.index()];
+        let handle = handle.unwrap_or_else(|| match &graph.tensors[output].data {
+            Some(data) => quantizer.known_output(output, Arc::clone(data)),
+            None => quantizer.activation(output),
+        });
         quantizer.out.outputs.push(handle);
     }
     if quantizer.problems.is_empty() {
@@ -232,6 +236,18 @@ impl Quantizer<'_> {
         });
         self.mapped[tensor.index()] = Some(handle);
         handle
+    }
+
+    /// An output that is known beforehand, as it is.
+    fn known_output(&mut self, tensor: Handle<FloatTensor>, data: Arc<Values>) -> Handle<QuantTensor> {
+        let float = &self.graph.tensors[tensor];
+        self.out.tensors.push(QuantTensor {
+            name: float.name.clone(),
+            ty: float.ty.clone(),
+            quantization: Quantization::Plain,
+            model_dtype: float.ty.dtype,
+            data: Some(data),
+        })
     }
 
     /// Inputs of an operator without weights. Constants at `plain` positions stay as they are; others become int8

@@ -177,7 +177,7 @@ record! {
         depth: u32,
         /// Lines side by side: elements from one of a line to the next.
         inner: u32,
-        /// 0: softmax; 1: its logarithm; 2: 1 at the first of the greatest, 0 elsewhere.
+        /// 0: softmax; 1: its logarithm; 2: 1 at the first of the greatest, 0 elsewhere; 3: softmax, 0 for a line of −∞.
         kind: u8,
     }
 }

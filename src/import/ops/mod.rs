@@ -2,19 +2,25 @@
 //! emits the operators inside.
 
 mod activation;
+mod attention;
 mod cast;
 mod constant;
 mod conv;
 mod conv_kin;
+mod determinant;
+mod einsum;
 mod elementwise;
 mod finding;
 mod gemm;
 mod indexing;
 mod integer;
+mod linear_attention;
 mod logic;
+mod loss;
 mod microsoft;
 mod movement;
 mod neighbours;
+mod norm;
 mod normalize;
 mod ordering;
 mod packed;
@@ -27,6 +33,7 @@ mod reduce;
 mod reshape;
 mod resize;
 mod sample;
+mod signal;
 mod slice;
 mod trees;
 mod vectors;
@@ -75,13 +82,19 @@ const FAMILIES: &[&[Importer]] = &[
     constant::IMPORTERS,
     conv::IMPORTERS,
     conv_kin::IMPORTERS,
+    attention::IMPORTERS,
+    determinant::IMPORTERS,
+    einsum::IMPORTERS,
     elementwise::IMPORTERS,
     finding::IMPORTERS,
     gemm::IMPORTERS,
     logic::IMPORTERS,
     integer::IMPORTERS,
     microsoft::IMPORTERS,
+    linear_attention::IMPORTERS,
+    loss::IMPORTERS,
     movement::IMPORTERS,
+    norm::IMPORTERS,
     normalize::IMPORTERS,
     packed::IMPORTERS,
     indexing::IMPORTERS,
@@ -95,6 +108,7 @@ const FAMILIES: &[&[Importer]] = &[
     reshape::IMPORTERS,
     resize::IMPORTERS,
     sample::IMPORTERS,
+    signal::IMPORTERS,
     slice::IMPORTERS,
     trees::IMPORTERS,
     vectors::IMPORTERS,
