@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use tinsmith::data::npy::{self, Array};
 use tinsmith::data::{self, Files, Input, IntegerScale, Source};
 use tinsmith::import;
 use tinsmith::ir::{FloatGraph, NoSamples, Samples};
@@ -327,12 +328,24 @@ pub(super) fn inputs(graph: &FloatGraph) -> Vec<Input> {
         .collect()
 }
 
-/// Opens data files.
+/// Opens data files: `.npy`, `.npz`, and `.pb` as ONNX's own test data are.
 pub(super) fn open_samples(
     inputs: &[Input],
-    files: &[String],
+    given: &[String],
     integers: IntegerScale,
 ) -> Result<Files, Failure> {
-    let sources: Vec<Source> = files.iter().map(|text| Source::parse(text)).collect();
-    data::open(inputs, &sources, integers).map_err(error::of_data)
+    let mut arrays = Vec::new();
+    for text in given {
+        let source = Source::parse(text);
+        if source.path.extension().is_some_and(|extension| extension == "pb") {
+            let name = source.path.display().to_string();
+            let values = import::tensor(&files::read(&source.path)?)
+                .map_err(|error| Failure::usage(format!("{name}: {}", error.reason)))?;
+            let array = Array::owned(&name, npy::encode(&values.shape, &values.data));
+            arrays.push((source.input, array.map_err(error::of_data)?));
+        } else {
+            arrays.extend(data::open_source(&source).map_err(error::of_data)?);
+        }
+    }
+    data::from_arrays(inputs, arrays, integers).map_err(error::of_data)
 }
