@@ -1,6 +1,6 @@
 //! Outputs of the model, and what remains of the graph: what they depend on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tinsmith_proto::GraphProto;
 
@@ -19,9 +19,10 @@ pub(super) fn outputs(
     problems: &mut Vec<Problem>,
 ) -> Vec<(String, Tensor, Option<i32>)> {
     let mut outputs: Vec<(String, Tensor, Option<i32>)> = Vec::new();
+    let mut names = BTreeSet::new();
     for info in &onnx.output {
         let error = match values.get(&info.name) {
-            Some(_) if outputs.iter().any(|(name, ..)| *name == info.name) => {
+            Some(Some(_)) if !names.insert(info.name.as_str()) => {
                 OpError::new("a name of its own wanted, none found")
             }
             Some(&Some(tensor)) => {
@@ -46,9 +47,15 @@ pub(super) fn finish(
     outputs: Vec<(String, Tensor, Option<i32>)>,
 ) -> Result<FloatGraph, Vec<Problem>> {
     let mut problems = Vec::new();
+    // Inputs, and what is an output already.
+    let mut ends: BTreeSet<Tensor> = builder.graph.inputs.iter().copied().collect();
     for (name, tensor, element) in outputs {
-        if let Err(error) = output(&mut builder, &name, tensor, element) {
-            problems.push(problem(&name, "output", error));
+        match output(&mut builder, &name, tensor, element, ends.contains(&tensor)) {
+            Ok(output) => {
+                builder.graph.outputs.push(output);
+                ends.insert(output);
+            }
+            Err(error) => problems.push(problem(&name, "output", error)),
         }
     }
     if problems.is_empty() {
@@ -58,7 +65,14 @@ pub(super) fn finish(
     }
 }
 
-fn output(builder: &mut Builder, name: &str, tensor: Tensor, element: Option<i32>) -> Result<(), OpError> {
+/// The tensor that stands for an output; `shared` where the value is an input or another output too.
+fn output(
+    builder: &mut Builder,
+    name: &str,
+    tensor: Tensor,
+    element: Option<i32>,
+    shared: bool,
+) -> Result<Tensor, OpError> {
     if let Some(element) = element {
         let (declared, computed) = (dtype(element)?, builder.ty(tensor).dtype);
         if declared != computed {
@@ -68,12 +82,11 @@ fn output(builder: &mut Builder, name: &str, tensor: Tensor, element: Option<i32
         }
     }
     let constant = builder.constant_of(tensor).map(|values| Values::clone(values));
-    if builder.graph.inputs.contains(&tensor) && builder.graph.tensors[tensor].name == name {
+    if shared && builder.graph.tensors[tensor].name == name {
         return Err(OpError::new("a computed value wanted, an input found")
             .with_help("remove it from the model's outputs"));
     }
-    let shared = builder.graph.inputs.contains(&tensor) || builder.graph.outputs.contains(&tensor);
-    let output = if let Some(values) = constant {
+    Ok(if let Some(values) = constant {
         // A copy of its own: other nodes may read the constant, or another output be the same one.
         if builder.graph.tensors[tensor].name == name {
             let kept = format!("{name}/value");
@@ -88,9 +101,7 @@ fn output(builder: &mut Builder, name: &str, tensor: Tensor, element: Option<i32
     } else {
         builder.rename(tensor, name);
         tensor
-    };
-    builder.graph.outputs.push(output);
-    Ok(())
+    })
 }
 
 /// The graph without nodes that no output depends on, and without tensors that no node names.
@@ -126,6 +137,7 @@ fn sweep(graph: FloatGraph) -> FloatGraph {
         inputs,
         outputs,
         notes: graph.notes,
+        metadata: graph.metadata,
         ..kept
     }
 }
