@@ -13,7 +13,7 @@ use super::error;
 use super::failure::{Exit, Failure};
 use super::fidelity;
 use super::files;
-use super::model::{ModelArgs, inputs, read_target};
+use super::model::{self, ModelArgs, inputs, read_target};
 
 /// Checks whether a model can be compiled and, with a target, whether it fits: all problems at once.
 #[derive(clap::Args, Debug)]
@@ -51,30 +51,14 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
         [] => None,
         input => Some(fidelity::compare(&graph, input, &args.expect)?),
     };
-    let probe = Noise::new(&graph);
-    let flash = target.flash().bytes;
-    let answer = if graph.parameters() > MANY_PARAMETERS.max(flash) {
-        too_big(&graph, vast(&graph, &target), args.target.is_some())
-    } else {
-        build(args, &target, &graph, &probe, &options)?
+    let answer = match model::vast(&graph, &target) {
+        Some(failure) => too_big(&graph, failure, args.target.is_some()),
+        None => build(args, &target, &graph, &Noise::new(&graph), &options)?,
     };
     Ok(match fidelity {
         Some(fidelity) => fidelity.add_to(answer, args.tolerance),
         None => answer,
     })
-}
-
-/// Beyond this, weights are not even quantized to see that they do not fit.
-const MANY_PARAMETERS: u64 = 1 << 26;
-
-/// The failure of a model that no chip's flash comes near.
-fn vast(graph: &FloatGraph, target: &Target) -> Failure {
-    let message = format!(
-        "{} parameters wanted in {} bytes of flash: at one byte each, they do not fit",
-        grouped(graph.parameters()),
-        grouped(target.flash().bytes)
-    );
-    Failure::new(Exit::DoesNotFit, message)
 }
 
 /// Compiles the model from noise.

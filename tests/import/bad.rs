@@ -224,7 +224,8 @@ fn self_edges_and_cycles() {
     let three = node(&["x", "c"], &["a"], node(&["a", "a"], &["b"], x()));
     let three = node(&["b", "b"], &["c"], three).output("c");
     assert!(!problems(&three, &Options::default()).is_empty());
-    refused(&node(&["x", "x"], &["y", "y"], x()).output("y"), &["Add"]);
+    let twice = node(&["x", "x"], &["y", "y"], x()).output("y");
+    assert!(problems(&twice, &Options::default()).len() > 1);
 }
 
 #[test]
