@@ -1,5 +1,7 @@
 //! Import: small models built in code, real models, bad ones.
 
+mod about;
+mod bad;
 mod elementwise;
 mod external;
 mod nodes;

@@ -281,6 +281,12 @@ impl Builder {
             .iter()
             .map(|&input| self.constant_of(input).map(Arc::as_ref))
             .collect();
+        // The same bytes in another shape, wherever they lie.
+        if let (Op::Reshape(reshape), Some([values])) = (op, constants.as_deref())
+            && let Data::Mapped(_) = values.data
+        {
+            return Ok(Some(values.reshaped(reshape.shape.clone())));
+        }
         let (Some(constants), Some(bytes_left), Some(macs_left)) = (
             constants,
             self.bytes_left.checked_sub(bytes),

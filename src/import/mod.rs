@@ -23,12 +23,15 @@ mod builder;
 mod external;
 mod formula;
 mod inputs;
+mod labels;
 mod layout;
+mod metadata;
 mod model;
 mod ops;
 mod outputs;
 mod schema;
 mod tensors;
+mod weigh;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -76,6 +79,12 @@ pub enum ImportError {
         /// The file's size.
         bytes: usize,
     },
+    /// A file of very many small parts.
+    #[error("nodes and attributes in proportion to the file wanted; it has {nodes} nodes or more")]
+    TooMuch {
+        /// Nodes found so far.
+        nodes: usize,
+    },
     /// Protobuf, but without a graph.
     #[error("the file holds no ONNX graph")]
     NoGraph,
@@ -100,6 +109,7 @@ pub fn onnx(bytes: &[u8], options: &Options) -> Result<FloatGraph, ImportError> 
     if bytes.len() > MAX_FILE_BYTES {
         return Err(ImportError::TooLarge { bytes: bytes.len() });
     }
+    weigh::weigh(bytes)?;
     let model = ModelProto::decode(bytes).map_err(|error| ImportError::NotProtobuf {
         reason: error.to_string(),
     })?;

@@ -10,11 +10,15 @@ use super::inputs::{Resolver, problem};
 use super::ops::{self, Call};
 use super::schema::{self, plain_domain};
 use super::weights::Given;
-use super::{ImportError, Options, outputs, tensors};
+use super::{ImportError, Options, metadata, outputs, tensors};
 use crate::ir::{FloatGraph, Problem};
 use crate::op::OpError;
 use crate::op::tensor::Values;
 
+/// The versions of the file format that are known: <https://onnx.ai/onnx/repo-docs/Versioning.html>.
+const IR_VERSIONS: std::ops::RangeInclusive<i64> = 1..=14;
+/// Problems that are listed; nobody reads more.
+const LISTED: usize = 256;
 /// The versions of ONNX's own operators whose meaning is known.
 const OPSETS: std::ops::RangeInclusive<i64> = 1..=27;
 
@@ -36,6 +40,15 @@ pub(super) fn import(
         values: BTreeMap::new(),
         problems: Vec::new(),
     };
+    let mut notes = Vec::new();
+    import.graph.graph.metadata = metadata::read(&model, &onnx, &mut notes);
+    import.graph.graph.notes = notes;
+    if !IR_VERSIONS.contains(&model.ir_version) {
+        let (first, last) = (IR_VERSIONS.start(), IR_VERSIONS.end());
+        let reason = format!("IR version {first} to {last} wanted, {} found", model.ir_version);
+        let help = "save the model with a version of the onnx package that this tool knows";
+        import.refuse(&onnx.name, "model", OpError::new(reason).with_help(help));
+    }
     import.reserve_names(&onnx, &initializers);
     let opsets = import.opsets(&model.opset_import, &onnx);
     let mut given = Given::read(&options.weights, &mut import.problems);
@@ -50,11 +63,30 @@ pub(super) fn import(
     let outputs = outputs::outputs(&onnx, &import.values, &mut import.problems);
     if import.problems.is_empty() {
         match outputs::finish(import.graph, outputs) {
-            Ok(graph) => return Ok(graph),
+            Ok(graph) => return Ok(with_labels(graph)),
             Err(problems) => import.problems = problems,
         }
     }
+    let more = import.problems.len().saturating_sub(LISTED);
+    if more > 0 {
+        import.problems.truncate(LISTED);
+        let reason = format!("{more} problems more");
+        import
+            .problems
+            .push(problem(&onnx.name, "model", OpError::new(reason)));
+    }
     Err(ImportError::Problems(import.problems))
+}
+
+/// Says where the model's labels are not those of an output.
+fn with_labels(mut graph: FloatGraph) -> FloatGraph {
+    let labels = graph.metadata.labels.len();
+    if labels > 0 && !graph.has_classes(labels) {
+        graph.notes.push(format!(
+            "the model brings {labels} class labels, but no output has as many classes"
+        ));
+    }
+    graph
 }
 
 /// What a name of the model stands for: a tensor, or something unknown because of a problem that is already noted.

@@ -53,8 +53,22 @@ pub(super) fn dtype_named(name: &str) -> Result<DType, OpError> {
     }
 }
 
+/// As NumPy has it; many times what any operator is for.
+const MAX_RANK: usize = 64;
+
+/// Refuses tensors of very many axes before anybody looks at them one by one.
+pub(super) fn check_rank(rank: usize) -> Result<(), OpError> {
+    if rank <= MAX_RANK {
+        return Ok(());
+    }
+    Err(OpError::new(format!(
+        "a tensor of at most {MAX_RANK} axes wanted, {rank} found"
+    )))
+}
+
 /// A shape whose element count stays below [`MAX_ELEMENTS`].
 pub(super) fn checked_shape(dims: &[i64]) -> Result<Shape, OpError> {
+    check_rank(dims.len())?;
     let shape = dims
         .iter()
         .map(|&extent| usize::try_from(extent).ok())
@@ -66,6 +80,7 @@ pub(super) fn checked_shape(dims: &[i64]) -> Result<Shape, OpError> {
 
 /// The element count of a shape, if it is below [`MAX_ELEMENTS`]. So is the product of any of its extents but zeros.
 pub(super) fn elements(shape: &[usize]) -> Result<usize, OpError> {
+    check_rank(shape.len())?;
     let mut extents = shape.iter().filter(|&&extent| extent > 0);
     let product = extents
         .try_fold(1_usize, |product, &extent| product.checked_mul(extent))

@@ -18,6 +18,7 @@ mod fuse_activation;
 mod fuse_bias;
 mod fuse_pad;
 mod layer;
+mod limit;
 mod matmul_to_dense;
 mod merge_reshapes;
 mod reduce_mean_to_pool;

@@ -45,6 +45,7 @@ use tinsmith_proto::{AttributeProto, NodeProto};
 
 use super::attrs::Attrs;
 use super::builder::{Builder, Tensor};
+use super::tensors::check_rank;
 use crate::op::OpError;
 use crate::op::tensor::Values;
 
@@ -298,6 +299,7 @@ fn resolve_axis(axis: i64, rank: usize) -> Result<usize, OpError> {
 
 /// Axes counted from the front, in the given order; none twice.
 fn resolve_axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, OpError> {
+    check_rank(axes.len())?;
     let mut resolved = Vec::with_capacity(axes.len().min(rank));
     for &axis in axes {
         let axis = resolve_axis(axis, rank)?;

@@ -199,9 +199,10 @@ fn import(model: &[u8], options: &import::Options) -> Result<FloatGraph, Outcome
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Outcome::Refused(lines.join("; "))
         }
-        ImportError::NotProtobuf { .. } | ImportError::TooLarge { .. } | ImportError::NoGraph => {
-            Outcome::Wrong(error.to_string())
-        }
+        ImportError::NotProtobuf { .. }
+        | ImportError::TooLarge { .. }
+        | ImportError::TooMuch { .. }
+        | ImportError::NoGraph => Outcome::Wrong(error.to_string()),
     })
 }
 
