@@ -289,6 +289,45 @@ fn old_forms_mean_what_new_ones_do() {
 }
 
 #[test]
+fn old_forms_of_reductions_products_and_norms_are_the_new_ones() {
+    for (operator, since) in [("ReduceSum", 13), ("ReduceMax", 18), ("ReduceL2", 18)] {
+        check(
+            operator,
+            &[2, 3],
+            (since - 1, &[], vec![ints("axes", &[-1])]),
+            (since, &[i64s(&[1])], vec![]),
+        );
+    }
+    let matrix = Values::f32([3, 2], vec![1.0, -2.0, 3.0, 0.5, 0.0, 4.0]);
+    let product = [matrix, Values::f32([2], vec![1.0, -1.0])];
+    check(
+        "Gemm",
+        &[2, 3],
+        (6, &product, vec![int("broadcast", 1)]),
+        (13, &product, vec![]),
+    );
+    let statistics = [
+        [2.0, 1.0, 0.5],
+        [0.0, 1.0, -1.0],
+        [1.0, 0.0, 2.0],
+        [1.0, 4.0, 0.25],
+    ];
+    let statistics = statistics.map(|values| Values::f32([3], values.to_vec()));
+    check(
+        "BatchNormalization",
+        &[2, 3, 4],
+        (6, &statistics, vec![int("is_test", 1)]),
+        (15, &statistics, vec![]),
+    );
+    check(
+        "BatchNormalization",
+        &[2, 3, 4],
+        (6, &statistics, vec![]),
+        (14, &statistics, vec![int("training_mode", 1)]),
+    );
+}
+
+#[test]
 fn windows_are_rounded_up_where_asked() {
     let pool = |extent: usize, attributes: &[AttributeProto]| {
         run(19, "AveragePool", &[1, 1, extent], &[], attributes.to_vec())
