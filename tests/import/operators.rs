@@ -225,16 +225,23 @@ fn run(
     reference::run(&import(&model), &[x]).unwrap().remove(0)
 }
 
+fn i64s(v: &[i64]) -> Values {
+    Values::new([v.len()], Data::I64(v.to_vec()))
+}
+
+/// An opset, the constant inputs behind the first one, and the attributes.
+type Form<'a> = (i64, &'a [Values], Vec<AttributeProto>);
+
+/// Both forms of an operator give the same over a ramp of this shape.
+fn check(op: &str, shape: &[usize], old: Form<'_>, new: Form<'_>) -> Values {
+    let y = run(old.0, op, shape, old.1, old.2);
+    assert_eq!(y, run(new.0, op, shape, new.1, new.2), "{op}");
+    y
+}
+
 #[test]
 fn old_forms_mean_what_new_ones_do() {
-    let i64s = |v: &[i64]| Values::new([v.len()], Data::I64(v.to_vec()));
     let scalar = |v: f32| Values::f32([], vec![v]);
-    type Form<'a> = (i64, &'a [Values], Vec<AttributeProto>);
-    let check = |op: &str, shape: &[usize], old: Form<'_>, new: Form<'_>| {
-        let y = run(old.0, op, shape, old.1, old.2);
-        assert_eq!(y, run(new.0, op, shape, new.1, new.2), "{op}");
-        y
-    };
     check(
         "Clip",
         &[2, 4],
