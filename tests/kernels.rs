@@ -5,6 +5,7 @@ mod algebra;
 mod elementwise;
 mod float;
 mod movement;
+mod places;
 mod plain;
 mod pools;
 mod products;
