@@ -343,12 +343,12 @@ fn what_decides_shapes_is_given_beforehand() {
     bench.array("shape.npy", &[2], &Data::I64(vec![3, 2]));
     bench.array("wrong.npy", &[2], &Data::F32(vec![3.0, 2.0]));
     let check = |flags: &str| bench.run(&format!("check open.onnx {flags}"));
-    check("").fails(3, &["Reshape `y`", "NonZero `found`", "--bound found=N"]);
+    check("").fails(3, &["Reshape `Y`", "NonZero `FOUND`", "--bound FOUND=N"]);
     check("--value shape=none.npy").fails(2, &["none.npy"]);
-    check("--value shape=wrong.npy --bound found=2").fails(3, &["input `shape`", "i64"]);
-    check("--value shape=shape.npy --bound found=0").fails(2, &["wanted a number from 1"]);
-    check("--value shape=shape.npy --bound found=2 --bound y=2").fails(3, &["node `y`"]);
-    check("--value shape=shape.npy --bound found=2").works();
+    check("--value shape=wrong.npy --bound FOUND=2").fails(3, &["input `shape`", "i64"]);
+    check("--value shape=shape.npy --bound FOUND=0").fails(2, &["wanted a number from 1"]);
+    check("--value shape=shape.npy --bound FOUND=2 --bound Y=2").fails(3, &["node `Y`"]);
+    check("--value shape=shape.npy --bound FOUND=2").works();
 }
 
 #[test]

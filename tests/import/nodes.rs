@@ -173,7 +173,7 @@ fn nodes_are_refused_by_name() {
         vec![],
         &["one scale wanted in opset 10"],
     );
-    node(13, "Constant", &[], vec![], &["one dense value"]);
+    node(13, "Constant", &[], vec![], &["one value of numbers"]);
     node(
         13,
         "ConstantOfShape",

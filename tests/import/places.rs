@@ -222,7 +222,7 @@ fn updates_are_scattered() {
 #[test]
 fn elements_are_ordered_and_added_up_along_any_axis() {
     let x = f32s(&[3, 5, 2], |i| mixed(i) * if i % 7 == 3 { -0.0 } else { 1.0 });
-    let model = Onnx::new(13)
+    let model = Onnx::new(14)
         .input("x", [3, 5, 2])
         .ints("k", &[4])
         .ints("axis", &[1])
@@ -303,7 +303,7 @@ fn finding() -> Onnx {
 fn what_data_decides_needs_a_bound() {
     let x = Values::f32([2, 3], vec![0.0, 5.0, -0.0, f32::NAN, 0.0, 7.0]);
     let c = Values::new([3], Data::Bool(vec![false, false, true]));
-    let bounds = BTreeMap::from([("places".to_owned(), 4), ("columns".to_owned(), 2)]);
+    let bounds = BTreeMap::from([("PLACES".to_owned(), 4), ("COLUMNS".to_owned(), 2)]);
     let options = import::Options {
         bounds,
         ..import::Options::default()
@@ -328,7 +328,7 @@ fn what_data_decides_needs_a_bound() {
     };
     refused(
         &import::Options::default(),
-        &["NonZero `places`", "--bound places=N", "--bound columns=N"],
+        &["NonZero `PLACES`", "--bound PLACES=N", "--bound COLUMNS=N"],
     );
     let mut unused = options;
     unused.bounds.insert("nobody".to_owned(), 3);
@@ -340,7 +340,7 @@ fn what_constants_decide_is_known() {
     let x = Values::f32([2, 3], vec![0.0, 5.0, -0.0, f32::NAN, 0.0, 7.0]);
     let options = import::Options {
         values: BTreeMap::from([("x".to_owned(), x)]),
-        bounds: BTreeMap::from([("columns".to_owned(), 1)]),
+        bounds: BTreeMap::from([("COLUMNS".to_owned(), 1)]),
         ..import::Options::default()
     };
     let c = Values::new([3], Data::Bool(vec![true, false, false]));
