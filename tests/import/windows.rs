@@ -209,6 +209,21 @@ fn windows_in_f32_are_the_reference() {
 }
 
 #[test]
+fn norms_of_windows_in_f32_are_the_reference() {
+    for p in [1, 2, 3] {
+        let attributes = vec![
+            ints("kernel_shape", &[2, 3]),
+            ints("pads", &[1, 1, 0, 1]),
+            int("p", p),
+        ];
+        agrees("LpPool", &[2, 3, 5, 6], &[], attributes);
+        agrees("GlobalLpPool", &[1, 3, 2, 4, 3], &[], vec![int("p", p)]);
+    }
+    let attributes = vec![int("size", 4), float("alpha", 0.5), float("bias", 2.0)];
+    agrees("LRN", &[2, 5, 3, 4], &[], attributes);
+}
+
+#[test]
 fn resizing_in_f32_is_the_reference() {
     let none = || ("", Values::f32([0], vec![]));
     let scales = |values: &[f32]| ("scales", Values::f32([values.len()], values.to_vec()));

@@ -26,6 +26,7 @@ mod ordering;
 mod packed;
 mod pad;
 mod pool;
+mod pool_norm;
 mod qlinear;
 mod quantize;
 mod random;
@@ -102,6 +103,7 @@ const FAMILIES: &[&[Importer]] = &[
     ordering::IMPORTERS,
     pad::IMPORTERS,
     pool::IMPORTERS,
+    pool_norm::IMPORTERS,
     qlinear::IMPORTERS,
     quantize::IMPORTERS,
     random::IMPORTERS,

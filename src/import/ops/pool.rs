@@ -38,13 +38,19 @@ pub(super) fn resolve(call: &Call<'_>, extents: &[usize]) -> Result<Resolved, Op
     window::resolve(call, extents, kernel, ceil_mode)
 }
 
+/// What happens to a pool's result before it is in ONNX's layout.
+pub(super) type Finish<'f> = &'f dyn Fn(&mut Call<'_>, Tensor) -> Result<Tensor, OpError>;
+
+/// Nothing.
+const AS_IT_IS: Finish<'static> = &|_, y| Ok(y);
+
 /// Pools over all axes of a window, by `op` along one or two of them, into ONNX's layout. The last pool has the
 /// node's own name.
 pub(super) fn emit(
     call: &mut Call<'_>,
     x: Tensor,
     resolved: &Resolved,
-    role: &str,
+    finish: Finish<'_>,
     op: impl Fn(Window, [usize; 2]) -> Op,
 ) -> Result<Tensor, OpError> {
     let rank = call.graph.shape(x).len();
@@ -52,7 +58,8 @@ pub(super) fn emit(
     let at = |axes: &[usize]| op(resolved.image(axes), resolved.image_overhang(axes));
     if rank <= 4 {
         let image = to_image(call.graph, x)?;
-        let y = call.graph.emit_as(at(&axes), &[image], role, "image")?;
+        let y = call.graph.emit_as(at(&axes), &[image], "", "image")?;
+        let y = finish(call, y)?;
         return from_image(call.graph, y, rank);
     }
     let mut y = channels_last(call.graph, x)?;
@@ -79,7 +86,7 @@ pub(super) fn emit(
         window.pads[3] = 0;
         let overhang = [resolved.overhang[axis], 0];
         let (own, tensor) = if axis == 0 {
-            (role, "depth")
+            ("", "depth")
         } else {
             ("depth", "depth")
         };
@@ -87,6 +94,7 @@ pub(super) fn emit(
         shape[axis + 1] = call.graph.shape(y)[1];
     }
     let y = reshaped(call, y, &shape, "channels_last")?;
+    let y = finish(call, y)?;
     channels_first(call.graph, y)
 }
 
@@ -112,7 +120,7 @@ fn max(call: &mut Call<'_>) -> Made {
     let (x, extents) = input(call)?;
     let column_major = call.version >= 8 && call.attrs.flag("storage_order", false)?;
     let resolved = resolve(call, &extents)?;
-    let mut made = vec![emit(call, x, &resolved, "", max_op)?];
+    let mut made = vec![emit(call, x, &resolved, AS_IT_IS, max_op)?];
     if call.wants(1) {
         let window = WindowNd {
             output: call.graph.shape(made[0])[2..].to_vec(),
@@ -132,7 +140,7 @@ fn average(call: &mut Call<'_>) -> Made {
     let (x, extents) = input(call)?;
     let count_include_pad = call.version >= 7 && call.attrs.flag("count_include_pad", false)?;
     let resolved = resolve(call, &extents)?;
-    let y = emit(call, x, &resolved, "", |window, ceil_pads| {
+    let y = emit(call, x, &resolved, AS_IT_IS, |window, ceil_pads| {
         Op::AveragePool(AveragePool {
             window,
             count_include_pad,
@@ -144,7 +152,12 @@ fn average(call: &mut Call<'_>) -> Made {
 }
 
 /// One window over everything: over the last axis as columns and all others as rows.
-pub(super) fn global(call: &mut Call<'_>, x: Tensor, op: impl Fn(Window) -> Op) -> Result<Tensor, OpError> {
+pub(super) fn global(
+    call: &mut Call<'_>,
+    x: Tensor,
+    finish: Finish<'_>,
+    op: impl Fn(Window) -> Op,
+) -> Result<Tensor, OpError> {
     let rank = call.graph.shape(x).len();
     let mut image = if rank <= 4 {
         to_image(call.graph, x)?
@@ -163,6 +176,7 @@ pub(super) fn global(call: &mut Call<'_>, x: Tensor, op: impl Fn(Window) -> Op) 
         pads: [0; 4],
     };
     let y = call.graph.emit_as(op(window), &[image], "", "image")?;
+    let y = finish(call, y)?;
     if rank <= 4 {
         return from_image(call.graph, y, rank);
     }
@@ -174,7 +188,7 @@ pub(super) fn global(call: &mut Call<'_>, x: Tensor, op: impl Fn(Window) -> Op) 
 
 fn global_average(call: &mut Call<'_>) -> Made {
     let (x, _) = input(call)?;
-    let y = global(call, x, |window| {
+    let y = global(call, x, AS_IT_IS, |window| {
         Op::AveragePool(AveragePool {
             window,
             count_include_pad: false,
@@ -187,5 +201,5 @@ fn global_average(call: &mut Call<'_>) -> Made {
 
 fn global_max(call: &mut Call<'_>) -> Made {
     let (x, _) = input(call)?;
-    Ok(vec![global(call, x, |window| max_op(window, [0; 2]))?])
+    Ok(vec![global(call, x, AS_IT_IS, |window| max_op(window, [0; 2]))?])
 }
