@@ -7,6 +7,8 @@ mod float;
 mod movement;
 mod pools;
 mod products;
+mod recurrent;
+mod select;
 mod softmax;
 
 use tinsmith_runtime::format::Window;

@@ -44,7 +44,8 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::Dense(_)
         | Layer::Conv2dF32(_)
         | Layer::DenseF32(_)
-        | Layer::MatMulF32(_) => layer.work().unwrap_or(u64::MAX),
+        | Layer::MatMulF32(_)
+        | Layer::RecurrentF32(_) => layer.work().unwrap_or(u64::MAX),
         Layer::Add(_)
         | Layer::Mul(_)
         | Layer::Table(_)
@@ -62,7 +63,8 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::AveragePoolF32(_)
         | Layer::SoftmaxF32(_)
         | Layer::FillF32(_)
-        | Layer::ReduceF32(_) => 0,
+        | Layer::ReduceF32(_)
+        | Layer::Select(_) => 0,
     }
 }
 

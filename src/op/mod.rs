@@ -31,9 +31,11 @@ mod pairwise;
 pub mod quant;
 mod quantize_linear;
 mod real;
+mod recurrent;
 mod reduce;
 pub mod rescale;
 mod reshape;
+mod select;
 mod slice;
 mod softmax;
 pub mod tensor;
@@ -58,8 +60,10 @@ pub use matmul::MatMul;
 pub use max_pool::MaxPool;
 pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
+pub use recurrent::{Activation, Cell, Function, Recurrent};
 pub use reduce::{Reduce, ReduceKind};
 pub use reshape::Reshape;
+pub use select::Select;
 pub use slice::Slice;
 pub use softmax::{Softmax, SoftmaxKind};
 pub use transpose::Transpose;
@@ -290,7 +294,9 @@ operators! {
     Pad,
     QuantizeLinear,
     Reduce,
+    Recurrent,
     Reshape,
+    Select,
     Slice,
     Softmax,
     Transpose,

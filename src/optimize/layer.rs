@@ -24,6 +24,8 @@ pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
         | Op::Pad(_)
         | Op::QuantizeLinear(_)
         | Op::Reduce(_)
+        | Op::Recurrent(_)
+        | Op::Select(_)
         | Op::Reshape(_)
         | Op::Slice(_)
         | Op::Softmax(_)

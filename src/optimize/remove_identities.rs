@@ -82,6 +82,8 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
         | Op::Gather(_)
         | Op::MatMul(_)
         | Op::QuantizeLinear(_)
+        | Op::Recurrent(_)
+        | Op::Select(_)
         | Op::Softmax(_) => None,
     }
 }

@@ -165,6 +165,8 @@ impl Quantizer<'_> {
             | Op::Pad(_)
             | Op::QuantizeLinear(_)
             | Op::Reduce(_)
+            | Op::Recurrent(_)
+            | Op::Select(_)
             | Op::Reshape(_)
             | Op::Slice(_)
             | Op::Softmax(_)
@@ -252,8 +254,19 @@ impl Quantizer<'_> {
                 }
                 Some(_) | None => (Quantization::Plain, Arc::clone(data)),
             };
+            // A layer may have it as weights already.
+            let taken = self
+                .out
+                .tensors
+                .iter()
+                .any(|(_, other)| other.name == tensor.name);
+            let name = if taken {
+                super::fresh_name(&mut self.names, &tensor.name)
+            } else {
+                tensor.name.clone()
+            };
             let handle = self.out.tensors.push(QuantTensor {
-                name: tensor.name.clone(),
+                name,
                 ty: data.ty(),
                 quantization,
                 model_dtype: tensor.ty.dtype,

@@ -48,9 +48,9 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
             };
             [moved, (work / inner, cost.copy_row_q8), none]
         }
-        Layer::Delay(_) => [(work, cost.copy_q8), none, none],
+        Layer::Delay(_) | Layer::Select(_) => [(work, cost.copy_q8), none, none],
         Layer::Fill(_) => [(work, cost.fill_q8), none, none],
-        Layer::Conv2dF32(_) | Layer::DenseF32(_) | Layer::MatMulF32(_) => {
+        Layer::Conv2dF32(_) | Layer::DenseF32(_) | Layer::MatMulF32(_) | Layer::RecurrentF32(_) => {
             [(work, 2 * FLOAT_Q8), (output, FLOAT_Q8), none]
         }
         Layer::SoftmaxF32(_) | Layer::UnaryF32(_) => [(work, FUNCTION_Q8), none, none],

@@ -11,15 +11,15 @@ mod record;
 
 pub use float::{
     AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MatMulF32, MaxPoolF32, Quantize,
-    ReduceF32, SoftmaxF32, UnaryF32,
+    RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
 };
 #[cfg(feature = "verify")]
 pub use integrity::digest;
 pub use integrity::{checksum, crc32};
 pub(crate) use record::Field;
 pub use record::{
-    Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MaxPool, Mul, Softmax,
-    StridedCopy, Table, Window,
+    Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MOST_GUARDS, MaxPool, Mul,
+    Select, Softmax, StridedCopy, Table, WHEN_FALSE, Window,
 };
 
 /// The first four bytes of every blob.

@@ -6,6 +6,12 @@
 /// Bytes of a record's head.
 pub const HEAD_BYTES: usize = 4;
 
+/// Guards of one record, at most.
+pub const MOST_GUARDS: usize = 4;
+
+/// Set in a guard whose condition must not hold; the other bits are the condition's arena offset.
+pub const WHEN_FALSE: u32 = 1 << 31;
+
 /// A little-endian value of a record.
 pub(crate) trait Field: Sized {
     /// Takes the value off the front of `bytes`.
@@ -414,6 +420,22 @@ record! {
         count: u32,
         /// The byte.
         value: i8,
+    }
+}
+
+record! {
+    /// One of two regions, whole: `ofm = condition ? a : b`. The condition is one byte; any but 0 holds.
+    Select = 97 {
+        /// Source of the condition (arena, or [`super::IN_CONSTANTS`]).
+        condition: u32,
+        /// Source of what is taken where it holds (arena, or [`super::IN_CONSTANTS`]).
+        a: u32,
+        /// Source of what is taken else (arena, or [`super::IN_CONSTANTS`]).
+        b: u32,
+        /// Arena offset of the output.
+        ofm: u32,
+        /// Bytes of each side.
+        bytes: u32,
     }
 }
 

@@ -13,6 +13,7 @@ mod filters;
 pub mod float;
 pub mod max_pool;
 pub mod mul;
+pub mod select;
 pub mod softmax;
 pub mod strided_copy;
 pub mod table;
@@ -21,11 +22,11 @@ mod window;
 use crate::arena::Memory;
 use crate::format::{
     Add, AveragePool, CONSTANT_ALIGN, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, IN_CONSTANTS, MaxPool,
-    Mul, Softmax, StridedCopy, Table,
+    Mul, Select, Softmax, StridedCopy, Table,
 };
 use crate::format::{
     AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MatMulF32, MaxPoolF32, Quantize,
-    ReduceF32, SoftmaxF32, UnaryF32,
+    RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
 };
 use crate::lanes::Portable;
 
@@ -88,6 +89,8 @@ pub static ALL: &[Kernel] = &[
     float::fill::kernel(),
     float::reduce::kernel(),
     float::matmul::kernel(),
+    float::recurrent::kernel(),
+    select::kernel(),
 ];
 
 /// The kernels that compute in integers alone.
@@ -223,6 +226,8 @@ layers! {
     FillF32,
     ReduceF32,
     MatMulF32,
+    RecurrentF32,
+    Select,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.

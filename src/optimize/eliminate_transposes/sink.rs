@@ -193,6 +193,8 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         | Op::Dense(_)
         | Op::MatMul(_)
         | Op::MaxPool(_)
+        | Op::Recurrent(_)
+        | Op::Select(_)
         | Op::Transpose(_) => None,
     }
 }

@@ -64,6 +64,8 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
         | Op::Pad(_)
         | Op::QuantizeLinear(_)
         | Op::Reduce(_)
+        | Op::Recurrent(_)
+        | Op::Select(_)
         | Op::Slice(_)
         | Op::Softmax(_)
         | Op::Unary(_) => return None,

@@ -152,6 +152,8 @@ pub(super) fn commutes(op: &Op, dtype: DType) -> bool {
         | Op::DequantizeLinear(_)
         | Op::MatMul(_)
         | Op::QuantizeLinear(_)
+        | Op::Recurrent(_)
+        | Op::Select(_)
         | Op::Softmax(_) => false,
     }
 }
@@ -175,6 +177,8 @@ pub(super) fn moves(op: &Op, dtype: DType) -> bool {
         | Op::DequantizeLinear(_)
         | Op::MatMul(_)
         | Op::QuantizeLinear(_)
+        | Op::Recurrent(_)
+        | Op::Select(_)
         | Op::Softmax(_)
         | Op::Unary(_) => false,
     }

@@ -34,6 +34,8 @@ impl Absorber<'_> {
             | Op::Pad(_)
             | Op::QuantizeLinear(_)
             | Op::Reduce(_)
+            | Op::Recurrent(_)
+            | Op::Select(_)
             | Op::Reshape(_)
             | Op::Slice(_)
             | Op::Softmax(_)

@@ -86,7 +86,7 @@ impl Touched {
         // Far from both ends of the offsets, so that negative strides stay representable.
         const FAR: u32 = 1 << 30;
         let mut layer = call.layer;
-        layer.bind(&[FAR, FAR], FAR, 0, 0);
+        layer.bind(&[FAR; MAX_SOURCES], FAR, 0, 0);
         Self::shifted(&layer, FAR.into())
     }
 

@@ -9,6 +9,7 @@ pub mod dense;
 pub mod fill;
 pub mod matmul;
 pub mod max_pool;
+pub mod recurrent;
 pub mod reduce;
 pub mod softmax;
 pub mod unary;
