@@ -1,6 +1,8 @@
 //! Import: small models built in code, real models, bad ones.
 
+pub(crate) mod control;
 mod external;
+mod functions;
 mod nodes;
 pub(crate) mod onnx;
 mod operators;

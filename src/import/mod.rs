@@ -16,18 +16,26 @@
 //!
 //! Weights in files beside the model stay there: whoever calls hands in the files, mapped into memory.
 //!
-//! Not read: sparse tensors, subgraphs, functions of the model.
+//! Functions of the model are inlined. Control flow ends here as far as it is known: the branch that is taken, the
+//! iterations of a loop; sequences and optional values are lists of tensors that only import sees.
+//!
+//! Not read: sparse tensors.
 
 mod attrs;
 mod builder;
+mod control;
 mod external;
 mod formula;
+mod function;
 mod inputs;
 mod layout;
 mod model;
+mod node;
 mod ops;
 mod outputs;
 mod schema;
+mod scope;
+mod sequence;
 mod tensors;
 mod weights;
 
@@ -100,8 +108,12 @@ pub fn onnx(bytes: &[u8], options: &Options) -> Result<FloatGraph, ImportError> 
     if bytes.len() > MAX_FILE_BYTES {
         return Err(ImportError::TooLarge { bytes: bytes.len() });
     }
-    let model = ModelProto::decode(bytes).map_err(|error| ImportError::NotProtobuf {
-        reason: error.to_string(),
+    let model = ModelProto::decode(bytes).map_err(|error| {
+        let mut reason = error.to_string();
+        if reason.contains("recursion limit") {
+            reason.push_str(": subgraphs or types are nested too deep");
+        }
+        ImportError::NotProtobuf { reason }
     })?;
     model::import(model, bytes.len(), options)
 }

@@ -10,6 +10,7 @@ mod normalize;
 mod pad;
 mod pool;
 mod quantize;
+mod recurrent;
 mod reduce;
 mod reshape;
 mod slice;
@@ -62,6 +63,7 @@ const FAMILIES: &[&[Importer]] = &[
     pad::IMPORTERS,
     pool::IMPORTERS,
     quantize::IMPORTERS,
+    recurrent::IMPORTERS,
     reduce::IMPORTERS,
     reshape::IMPORTERS,
     slice::IMPORTERS,
@@ -82,7 +84,9 @@ pub fn operators() -> Vec<String> {
         "" => importer.operator.to_owned(),
         domain => format!("{domain}.{}", importer.operator),
     };
-    let mut names: Vec<String> = importers().map(name).collect();
+    let of_items = super::node::ITEM_IMPORTERS.into_iter().flatten();
+    let of_items = of_items.map(|(operator, _)| (*operator).to_owned());
+    let mut names: Vec<String> = importers().map(name).chain(of_items).collect();
     names.sort();
     names
 }
@@ -180,7 +184,7 @@ impl<'a> Call<'a> {
 }
 
 /// An axis counted from the front, of a tensor of this rank; negative ones count from the end.
-fn resolve_axis(axis: i64, rank: usize) -> Result<usize, OpError> {
+pub(super) fn resolve_axis(axis: i64, rank: usize) -> Result<usize, OpError> {
     let from_end = |axis: i64| usize::try_from(axis.checked_neg()?).ok();
     let resolved = if axis < 0 {
         from_end(axis).and_then(|back| rank.checked_sub(back))
