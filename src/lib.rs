@@ -37,7 +37,7 @@ pub mod schedule;
 pub mod simulate;
 pub mod target;
 
-use ir::{FloatGraph, Program, Progress, QuantGraph, Samples};
+use ir::{FloatGraph, Metadata, Program, Progress, QuantGraph, Samples};
 use target::Target;
 
 /// What every stage may be told; the defaults are right for most models.
@@ -103,13 +103,13 @@ pub fn compile(
     build(target, float, samples, options, progress)
 }
 
-/// The first half of [`compile`], which needs no samples: the optimized float graph.
+/// The first half of [`compile`], which needs no samples: the optimized float graph, all of whose reals are f32.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn load(onnx: &[u8], options: &Options) -> Result<FloatGraph, Error> {
     let graph = import::onnx(onnx, &options.import)?;
-    Ok(optimize::run(graph, &options.optimize)?)
+    Ok(optimize::run(optimize::widen(graph), &options.optimize)?)
 }
 
 /// The second half of [`compile`]: from the optimized float graph to the blob.
@@ -125,11 +125,29 @@ pub fn build(
 ) -> Result<Artifact, Error> {
     let quant = quantize::run(float.clone(), samples, &options.quantize, progress)?;
     let program = schedule::run(target, &quant, &options.schedule)?;
-    let blob = emit::blob(target, &program, &options.emit)?;
+    let blob = emit::blob(target, &program, &remarks(&float.metadata, &options.emit))?;
     Ok(Artifact {
         blob,
         float,
         quant,
         program,
     })
+}
+
+/// What the blob carries beside the program: what the options say, else what the model says of itself.
+fn remarks(model: &Metadata, options: &emit::Options) -> emit::Options {
+    let or = |given: &String, found: &String| if given.is_empty() { found } else { given }.clone();
+    let labels = if options.labels.is_empty() {
+        &model.labels
+    } else {
+        &options.labels
+    };
+    let texts = options.preprocessing.iter().chain(&model.texts);
+    emit::Options {
+        strip_names: options.strip_names,
+        model_version: or(&options.model_version, &model.version),
+        producer: or(&options.producer, &model.producer),
+        labels: labels.clone(),
+        preprocessing: texts.cloned().collect(),
+    }
 }

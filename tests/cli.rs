@@ -1,6 +1,8 @@
 //! The command line: what scripts rely on (exit codes, JSON fields), and that every bad input is named and leaves
 //! nothing behind.
 
+mod outside;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,10 +1,15 @@
 //! Import: small models built in code, real models, bad ones.
 
-pub(crate) mod control;
+mod about;
+mod bad;
+mod elementwise;
 mod external;
 mod functions;
 mod nodes;
 pub(crate) mod onnx;
+mod onnxruntime;
 mod operators;
+mod quantized;
 mod real;
 mod refused;
+mod windows;

@@ -5,11 +5,13 @@ mod algebra;
 mod elementwise;
 mod float;
 mod movement;
+mod plain;
 mod pools;
 mod products;
 mod recurrent;
 mod select;
 mod softmax;
+mod windows;
 
 use tinsmith_runtime::format::Window;
 

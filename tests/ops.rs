@@ -1,6 +1,8 @@
 //! Operators: the reference meaning against ONNX's, by hand-made cases and by ONNX's own backend tests.
 
+mod elementwise;
 mod movement;
+mod narrow;
 mod products;
 mod quantization;
 mod scalar;
@@ -69,8 +71,38 @@ macro_rules! op_of {
 }
 
 op_of! {
-    AveragePool, BatchNormalization, Binary, Cast, Concat, Conv2d, Delay, Dense, DequantizeLinear, Gather, MatMul,
-    MaxPool, Pad, QuantizeLinear, Reduce, Reshape, Slice, Softmax, Transpose, Unary
+    AveragePool,
+    BatchNormalization,
+    Binary,
+    BitCast,
+    Cast,
+    Compare,
+    Concat,
+    Conv2d,
+    ConvNd,
+    Delay,
+    Dense,
+    DequantizeLinear,
+    DequantizeTo,
+    DynamicParameters,
+    Gather,
+    GridSample,
+    MatMul,
+    MaxPool,
+    MaxPoolIndices,
+    NarrowCast,
+    Pad,
+    QuantizeLinear,
+    QuantizeTo,
+    Reduce,
+    Resample,
+    Reshape,
+    RoiAlign,
+    Select,
+    Slice,
+    Softmax,
+    Transpose,
+    Unary,
 }
 
 /// A small generator of reproducible numbers.

@@ -7,3 +7,4 @@ mod meaning;
 mod qdq;
 mod reference;
 mod rescale;
+mod widen;

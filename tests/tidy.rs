@@ -193,11 +193,11 @@ fn only_the_edges_touch_the_outside() {
 }
 
 #[test]
-fn only_lanes_and_mapped_files_are_unsafe() {
+fn only_vectors_and_mapped_files_are_unsafe() {
     only_in(
         &["unsafe {", "unsafe fn", "unsafe impl"],
         &["src", "runtime/src"],
-        &["runtime/src/lanes/", "src/cli/map.rs"],
+        &["runtime/src/lanes/", "src/cli/map.rs", "src/op/vectors.rs"],
     );
 }
 

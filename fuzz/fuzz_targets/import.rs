@@ -12,6 +12,11 @@ fuzz_target!(|bytes: &[u8]| {
     match import::onnx(bytes, &Options::default()) {
         Ok(graph) => verify(&graph).expect("what imports obeys the rules"),
         Err(ImportError::Problems(problems)) => assert!(!problems.is_empty(), "an error has a reason"),
-        Err(ImportError::NotProtobuf { .. } | ImportError::TooLarge { .. } | ImportError::NoGraph) => {}
+        Err(
+            ImportError::NotProtobuf { .. }
+            | ImportError::TooLarge { .. }
+            | ImportError::TooMuch { .. }
+            | ImportError::NoGraph,
+        ) => {}
     }
 });

@@ -26,6 +26,7 @@ pub mod exec;
 pub mod format;
 pub mod kernels;
 pub mod lanes;
+pub mod sample;
 
 pub use arith::{FixedScale, Rounding};
 pub use blob::Blob;

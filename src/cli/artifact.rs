@@ -43,6 +43,8 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::DepthwiseConv2d(_)
         | Layer::Dense(_)
         | Layer::Conv2dF32(_)
+        | Layer::ConvNd(_)
+        | Layer::ConvNdF32(_)
         | Layer::DenseF32(_)
         | Layer::MatMulF32(_)
         | Layer::RecurrentF32(_) => layer.work().unwrap_or(u64::MAX),
@@ -62,9 +64,26 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::MaxPoolF32(_)
         | Layer::AveragePoolF32(_)
         | Layer::SoftmaxF32(_)
+        | Layer::MaxPoolIndicesF32(_)
+        | Layer::ResampleF32(_)
+        | Layer::GridSampleF32(_)
+        | Layer::RoiAlignF32(_)
         | Layer::FillF32(_)
+        | Layer::FunctionF32(_)
+        | Layer::PowerF32(_)
+        | Layer::Compare(_)
+        | Layer::BinaryInteger(_)
+        | Layer::Select(_)
+        | Layer::Convert(_)
+        | Layer::MinMax(_)
         | Layer::ReduceF32(_)
-        | Layer::Select(_) => 0,
+        | Layer::GatherRows(_)
+        | Layer::GatherElements(_)
+        | Layer::Scatter(_)
+        | Layer::Rank(_)
+        | Layer::CumulateF32(_)
+        | Layer::NonMaxSuppressionF32(_)
+        | Layer::NonZero(_) => 0,
     }
 }
 

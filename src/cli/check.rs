@@ -3,18 +3,17 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
-use tinsmith::data::IntegerScale;
 use tinsmith::ir::{FloatGraph, Problem, SampleError, Samples};
 use tinsmith::op::tensor::{DType, Data, Values};
-use tinsmith::reference::Executor;
 use tinsmith::target::Target;
-use tinsmith::{Artifact, Error, import, quantize, schedule};
+use tinsmith::{Artifact, Error, Options, import, quantize, schedule};
 
 use super::answer::{Answer, grouped};
 use super::error;
 use super::failure::{Exit, Failure};
+use super::fidelity;
 use super::files;
-use super::model::{ModelArgs, inputs, open_samples, read_target};
+use super::model::{self, ModelArgs, inputs, read_target};
 
 /// Checks whether a model can be compiled and, with a target, whether it fits: all problems at once.
 #[derive(clap::Args, Debug)]
@@ -48,24 +47,45 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
         Err(Error::Import(import::ImportError::Problems(problems))) => return Ok(refused(&problems, None)),
         Err(error) => return Err(error::of_model(&args.model.model, error)),
     };
-    let errors = compare(args, &graph)?;
-    let probe = Noise::new(&graph);
-    let answer = match tinsmith::build(&target, graph.clone(), &probe, &options, &|_, _, _| ()) {
-        Ok(artifact) => fits(args, &target, &artifact),
-        Err(
-            Error::Quantize(quantize::QuantizeError::Problems(problems))
-            | Error::Schedule(schedule::ScheduleError::Unsupported(problems)),
-        ) => refused(&problems, Some(&graph)),
-        // Without a target, a model is not too big.
-        Err(error) => {
-            let failure = error::of_model(&args.model.model, error);
-            if failure.exit != Exit::DoesNotFit {
-                return Err(failure);
-            }
-            too_big(&graph, failure, args.target.is_some())
-        }
+    let fidelity = match args.input.as_slice() {
+        [] => None,
+        input => Some(fidelity::compare(&graph, input, &args.expect)?),
     };
-    Ok(with_errors(answer, &errors, args.tolerance))
+    let answer = match model::vast(&graph, &target) {
+        Some(failure) => too_big(&graph, failure, args.target.is_some()),
+        None => build(args, &target, &graph, &Noise::new(&graph), &options)?,
+    };
+    Ok(match fidelity {
+        Some(fidelity) => fidelity.add_to(answer, args.tolerance),
+        None => answer,
+    })
+}
+
+/// Compiles the model from noise.
+fn build(
+    args: &Args,
+    target: &Target,
+    graph: &FloatGraph,
+    probe: &Noise,
+    options: &Options,
+) -> Result<Answer, Failure> {
+    Ok(
+        match tinsmith::build(target, graph.clone(), probe, options, &|_, _, _| ()) {
+            Ok(artifact) => fits(args, target, &artifact),
+            Err(
+                Error::Quantize(quantize::QuantizeError::Problems(problems))
+                | Error::Schedule(schedule::ScheduleError::Unsupported(problems)),
+            ) => refused(&problems, Some(graph)),
+            // Without a target, a model is not too big.
+            Err(error) => {
+                let failure = error::of_model(&args.model.model, error);
+                if failure.exit != Exit::DoesNotFit {
+                    return Err(failure);
+                }
+                too_big(graph, failure, args.target.is_some())
+            }
+        },
+    )
 }
 
 fn json_of(ok: bool, problems: &[Problem], graph: Option<&FloatGraph>) -> Value {
@@ -143,83 +163,6 @@ fn fits(args: &Args, target: &Target, artifact: &Artifact) -> Answer {
         let _ = writeln!(text, "  can be compiled; give a target to see whether it fits");
     }
     Answer::new(text, json)
-}
-
-/// The largest error of each output, relative to the range of what was expected.
-fn compare(args: &Args, graph: &FloatGraph) -> Result<Vec<(String, f64)>, Failure> {
-    if args.input.is_empty() {
-        return Ok(Vec::new());
-    }
-    let outputs = graph.outputs.iter().map(|&output| &graph.tensors[output]);
-    let outputs: Vec<tinsmith::data::Input> = outputs
-        .map(|tensor| tinsmith::data::Input {
-            name: tensor.name.clone(),
-            ty: tensor.ty.clone(),
-        })
-        .collect();
-    let given = open_samples(&inputs(graph), &args.input, IntegerScale::default())?;
-    let expected = open_samples(&outputs, &args.expect, IntegerScale::default())?;
-    if given.len() != expected.len() {
-        let message = format!(
-            "{} samples are given, {} are expected",
-            given.len(),
-            expected.len()
-        );
-        return Err(Failure::usage(message));
-    }
-    let executor = Executor::new(graph).map_err(|error| Failure::new(Exit::Model, error))?;
-    let mut worst: Vec<(f64, f64, f64)> = vec![(0.0, f64::INFINITY, f64::NEG_INFINITY); outputs.len()];
-    for i in 0..given.len() {
-        let inputs = given.get(i).map_err(Failure::usage)?;
-        let wanted = expected.get(i).map_err(Failure::usage)?;
-        let found = executor
-            .run(&inputs)
-            .map_err(|error| Failure::new(Exit::Model, error))?;
-        for ((wanted, found), (error, least, greatest)) in wanted.iter().zip(&found).zip(&mut worst) {
-            for (wanted, found) in wanted.to_f64().into_iter().zip(found.to_f64()) {
-                *error = error.max((wanted - found).abs());
-                *least = least.min(wanted);
-                *greatest = greatest.max(wanted);
-            }
-        }
-    }
-    let relative = worst.into_iter().map(|(error, least, greatest)| {
-        // Outputs that are all alike have no range; their size serves.
-        let range = (greatest - least).max(least.abs()).max(f64::MIN_POSITIVE);
-        error / range
-    });
-    Ok(outputs
-        .into_iter()
-        .map(|output| output.name)
-        .zip(relative)
-        .collect())
-}
-
-fn with_errors(mut answer: Answer, errors: &[(String, f64)], tolerance: f64) -> Answer {
-    if errors.is_empty() {
-        return answer;
-    }
-    for (name, error) in errors {
-        let _ = writeln!(
-            answer.text,
-            "  `{name}` is within {error:.1e} of what is expected, relative to its range"
-        );
-    }
-    let listed: Vec<Value> = errors
-        .iter()
-        .map(|(name, error)| json!({ "name": name, "relative_error": error, "ok": *error <= tolerance }))
-        .collect();
-    answer.json["outputs"] = listed.into();
-    let wrong = errors.iter().find(|(_, error)| *error > tolerance);
-    if let (None, Some((name, error))) = (&answer.failure, wrong) {
-        let message =
-            format!("output `{name}` is off by {error:.1e} of its range; the limit is {tolerance:.0e}");
-        answer.json["ok"] = false.into();
-        answer.failure = Some(Failure::new(Exit::Accuracy, message).with_help(
-            "compare the exported model with the training framework: preprocessing, layout, opset",
-        ));
-    }
-    answer
 }
 
 /// One sample of seeded noise: enough to see which kernels and how much memory a model takes, which do not depend on

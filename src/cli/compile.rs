@@ -32,7 +32,8 @@ pub(super) struct Args {
     /// the target's flash address), `elf` (an object file to link with the firmware).
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tin")]
     emit: Vec<Emit>,
-    /// A text file with the name of one class per line, to be kept in the artifact.
+    /// A text file with the name of one class per line, to be kept in the artifact; those of the model's own metadata
+    /// otherwise.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
     /// The most bytes of flash that the artifact may take.
@@ -104,12 +105,9 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
     }
     let target = args.target.read()?;
     let mut options = args.compile.options(&args.model)?;
-    if let Some(path) = &args.labels {
-        let text = files::read_text(path)?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        options.emit.labels = lines.map(str::to_owned).collect();
-    }
+    options.emit.labels = labels_of(args)?;
     let artifact = args.compile.compile(&args.model, &target, &options)?;
+    check_labels(args, &artifact)?;
     check_limits(args, &artifact)?;
     let stem = args.model.stem();
     let mut outputs = Outputs::default();
@@ -125,6 +123,37 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
     );
     let files = outputs.commit()?;
     Ok(answer(args, &target, &artifact, &files))
+}
+
+/// Whether the given labels are those of an output's classes.
+fn check_labels(args: &Args, artifact: &Artifact) -> Result<(), Failure> {
+    let (Some(path), labels) = (&args.labels, labels_of(args)?) else {
+        return Ok(());
+    };
+    let graph = &artifact.float;
+    if graph.has_classes(labels.len()) {
+        return Ok(());
+    }
+    let outputs = graph.outputs.iter().map(|&output| &graph.tensors[output]);
+    let outputs: Vec<String> = outputs
+        .map(|tensor| format!("`{}` is {}", tensor.name, tensor.ty))
+        .collect();
+    Err(Failure::usage(format!(
+        "{}: one label for each class of an output wanted, {} found; {}",
+        path.display(),
+        labels.len(),
+        outputs.join(", ")
+    )))
+}
+
+/// The lines of the file of labels.
+fn labels_of(args: &Args) -> Result<Vec<String>, Failure> {
+    let Some(path) = &args.labels else {
+        return Ok(Vec::new());
+    };
+    let text = files::read_text(path)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(str::to_owned).collect())
 }
 
 /// Whether the artifact keeps within the limits that were given.

@@ -29,9 +29,9 @@ pub(super) fn of_model(path: &Path, error: Error) -> Failure {
         Error::Import(error @ ImportError::TooLarge { .. }) => {
             Failure::new(Exit::Model, format!("{model}: {error}")).with_help(TOO_LARGE)
         }
-        Error::Import(error @ (ImportError::NotProtobuf { .. } | ImportError::NoGraph)) => {
-            Failure::new(Exit::Model, format!("{model}: {error}"))
-        }
+        Error::Import(
+            error @ (ImportError::NotProtobuf { .. } | ImportError::TooMuch { .. } | ImportError::NoGraph),
+        ) => Failure::new(Exit::Model, format!("{model}: {error}")),
         Error::Optimize(error @ OptimizeError::UnknownPass { .. }) => Failure::usage(error),
         Error::Optimize(error) => Failure::bug(format!("{model}: {error}")),
         Error::Quantize(error) => of_quantize(path, error),

@@ -44,7 +44,10 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
         blob.target()
     );
     if !blob.producer().is_empty() {
-        let _ = writeln!(text, "  made by  {} {}", blob.producer(), blob.model_version());
+        let _ = writeln!(text, "  made by  {}", blob.producer());
+    }
+    if !blob.model_version().is_empty() {
+        let _ = writeln!(text, "  version  {}", blob.model_version());
     }
     let _ = writeln!(text, "  sha-256  {digest}");
     let listed: Vec<String> = sections
@@ -73,6 +76,13 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
     if !labels.is_empty() {
         let _ = writeln!(text, "  labels   {}", labels.join(", "));
     }
+    for (key, value) in blob.preprocessing() {
+        let _ = writeln!(text, "  about    {key}: {value}");
+    }
+    let about: serde_json::Map<String, Value> = blob
+        .preprocessing()
+        .map(|(key, value)| (key.to_owned(), value.into()))
+        .collect();
     let costs = costs(&blob, None);
     let mut table = Table::new(&["layer", "kernel", ">MACs", ">predicted"]);
     for cost in &costs {
@@ -110,6 +120,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
         "inputs": blob.inputs().map(|port| port_json(&port)).collect::<Vec<_>>(),
         "outputs": blob.outputs().map(|port| port_json(&port)).collect::<Vec<_>>(),
         "labels": labels,
+        "about": about,
         "layers": layers,
     });
     Ok(Answer::new(text, json))

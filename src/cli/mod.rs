@@ -9,6 +9,7 @@ mod demo;
 mod error;
 mod evaluate;
 mod failure;
+mod fidelity;
 mod files;
 mod folder;
 mod inspect;

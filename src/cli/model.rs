@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use tinsmith::data::npy::{self, Array};
 use tinsmith::data::{self, Files, Input, IntegerScale, Source};
 use tinsmith::import;
 use tinsmith::ir::{FloatGraph, NoSamples, Samples};
@@ -15,8 +16,9 @@ use tinsmith::schedule::{self, IoLayout};
 use tinsmith::target::Target;
 use tinsmith::{Artifact, Error, Options};
 
+use super::answer::grouped;
 use super::error;
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::files;
 use super::folder::ModelFolder;
 use super::progress::Bar;
@@ -308,12 +310,45 @@ impl CompileArgs {
         options: &Options,
     ) -> Result<Artifact, Failure> {
         let graph = model.load(options)?;
+        if let Some(failure) = vast(&graph, target) {
+            return Err(failure);
+        }
         let samples = self.samples(&graph)?;
         let bar = Bar::new();
         let progress = |what: &str, done, total| bar.show(what, done, total);
         tinsmith::build(target, graph, &*samples, options, &progress)
             .map_err(|error| error::of_model(&model.model, error))
     }
+}
+
+/// Beyond this many elements, tensors are not even computed to see that they do not fit.
+const MANY: u64 = 1 << 26;
+
+/// Why a model comes nowhere near the target: its weights or one of its tensors, at one byte for each element.
+pub(super) fn vast(graph: &FloatGraph, target: &Target) -> Option<Failure> {
+    let flash = target.flash().bytes;
+    let parameters = graph.parameters();
+    if parameters > MANY.max(flash) {
+        let message = format!(
+            "{} bytes of flash wanted for {} parameters at one byte each, {} found",
+            grouped(parameters),
+            grouped(parameters),
+            grouped(flash)
+        );
+        return Some(Failure::new(Exit::DoesNotFit, message));
+    }
+    let memory: u64 = target.memory.iter().map(|memory| memory.bytes).sum();
+    let outputs = graph.nodes.iter().flat_map(|node| &node.outputs);
+    let ends = outputs.chain(&graph.inputs).map(|&tensor| &graph.tensors[tensor]);
+    let vast = ends.max_by_key(|tensor| tensor.ty.len())?;
+    let elements = vast.ty.len() as u64;
+    (elements > MANY.max(memory)).then(|| {
+        let message = format!(
+            "`{}` is {}: at one byte for each element, it fits no memory of {}",
+            vast.name, vast.ty, target.name
+        );
+        Failure::new(Exit::DoesNotFit, message)
+    })
 }
 
 /// What a model wants at its inputs.
@@ -327,12 +362,24 @@ pub(super) fn inputs(graph: &FloatGraph) -> Vec<Input> {
         .collect()
 }
 
-/// Opens data files.
+/// Opens data files: `.npy`, `.npz`, and `.pb` as ONNX's own test data are.
 pub(super) fn open_samples(
     inputs: &[Input],
-    files: &[String],
+    given: &[String],
     integers: IntegerScale,
 ) -> Result<Files, Failure> {
-    let sources: Vec<Source> = files.iter().map(|text| Source::parse(text)).collect();
-    data::open(inputs, &sources, integers).map_err(error::of_data)
+    let mut arrays = Vec::new();
+    for text in given {
+        let source = Source::parse(text);
+        if source.path.extension().is_some_and(|extension| extension == "pb") {
+            let name = source.path.display().to_string();
+            let values = import::tensor(&files::read(&source.path)?)
+                .map_err(|error| Failure::usage(format!("{name}: {}", error.reason)))?;
+            let array = Array::owned(&name, npy::encode(&values.shape, &values.data));
+            arrays.push((source.input, array.map_err(error::of_data)?));
+        } else {
+            arrays.extend(data::open_source(&source).map_err(error::of_data)?);
+        }
+    }
+    data::from_arrays(inputs, arrays, integers).map_err(error::of_data)
 }

@@ -33,6 +33,14 @@ pub enum DataProblem {
         /// Bytes in the file.
         found_bytes: u64,
     },
+    /// It would grow out of all proportion when unpacked, or beyond what it says.
+    #[error("would grow from {stored} bytes to {bytes} or more when unpacked, as no array of data does")]
+    Bomb {
+        /// Bytes unpacked.
+        bytes: u64,
+        /// Bytes in the archive.
+        stored: u64,
+    },
     /// It is stored in Fortran order.
     #[error("is stored in Fortran order; wanted C order")]
     FortranOrder,
@@ -131,6 +139,7 @@ impl DataProblem {
                 format!("give one file per input, in the model's order or as `{name}=FILE.npy`")
             }
             Self::NotFinite { .. } => "look for the sample in the preprocessing that made it".into(),
+            Self::Bomb { .. } => "if it is data after all, unpack it and give the .npy files".into(),
             Self::UnknownKind => "save it with `np.save` or `np.savez`".into(),
             Self::Unreadable(_)
             | Self::NotAnArray(_)

@@ -86,7 +86,11 @@ pub struct Files {
 /// # Errors
 /// Where a file is missing, is no array, or does not fit its input; where an input has no file, or two.
 pub fn open(inputs: &[Input], sources: &[Source], integers: IntegerScale) -> Result<Files, DataError> {
-    from_arrays(inputs, open_all(sources)?, integers)
+    let mut arrays = Vec::new();
+    for source in sources {
+        arrays.extend(open_source(source)?);
+    }
+    from_arrays(inputs, arrays, integers)
 }
 
 /// Samples from opened arrays, each with the name of the input it is for, or for the next one.
@@ -157,18 +161,17 @@ pub fn from_arrays(
     })
 }
 
-/// Every array of every file, with the name of the input it is for.
-fn open_all(sources: &[Source]) -> Result<Vec<(Option<String>, Array)>, DataError> {
-    let mut arrays = Vec::new();
-    for source in sources {
-        let extension = source.path.extension().and_then(|extension| extension.to_str());
-        match extension.map(str::to_ascii_lowercase).as_deref() {
-            Some("npz") => arrays.extend(npz::open(&source.path, source.input.as_deref())?),
-            Some("npy") => arrays.push((source.input.clone(), Array::open(&source.path)?)),
-            _ => return Err(unknown_kind(&source.path)),
-        }
+/// Every array of a file, with the name of the input it is for.
+///
+/// # Errors
+/// Where the file is missing or holds no arrays.
+pub fn open_source(source: &Source) -> Result<Vec<(Option<String>, Array)>, DataError> {
+    let extension = source.path.extension().and_then(|extension| extension.to_str());
+    match extension.map(str::to_ascii_lowercase).as_deref() {
+        Some("npz") => npz::open(&source.path, source.input.as_deref()),
+        Some("npy") => Ok(vec![(source.input.clone(), Array::open(&source.path)?)]),
+        _ => Err(unknown_kind(&source.path)),
     }
-    Ok(arrays)
 }
 
 /// A path that is neither kind: missing where nothing is there, else unknown.

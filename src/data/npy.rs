@@ -75,12 +75,21 @@ impl Array {
         Self::from_reader(name, Cursor::new(bytes))
     }
 
+    /// [`Array::in_memory`] of bytes that were made for it.
+    ///
+    /// # Errors
+    /// As [`Array::open`].
+    pub fn owned(name: &str, bytes: Vec<u8>) -> Result<Self, DataError> {
+        Self::from_reader(name, Cursor::new(bytes))
+    }
+
     /// The array that `bytes` hold, called `name` in messages.
     pub(super) fn from_reader(name: &str, bytes: impl ReadSeek + 'static) -> Result<Self, DataError> {
         Self::read_header(name.to_owned(), bytes).map_err(|problem| problem.of(name))
     }
 
     fn read_header(name: String, mut bytes: impl ReadSeek + 'static) -> Result<Self, DataProblem> {
+        check_header(&mut bytes).map_err(DataProblem::NotAnArray)?;
         let header = NpyHeader::from_reader(&mut bytes).map_err(DataProblem::NotAnArray)?;
         let npyz::DType::Plain(kind) = header.dtype() else {
             return Err(unknown_element("record".into()));
@@ -150,6 +159,26 @@ impl Array {
         }
         Ok(Data::from_le_bytes(self.element, &bytes))
     }
+}
+
+/// Refuses headers that are longer than any shape needs, before memory is taken for them.
+fn check_header(bytes: &mut (impl Read + Seek)) -> io::Result<()> {
+    const MOST: u32 = 1 << 16;
+    let mut start = Vec::new();
+    bytes.by_ref().take(12).read_to_end(&mut start)?;
+    bytes.rewind()?;
+    // Behind `\x93NUMPY`: the version, then the length, which has four bytes from version 2 on.
+    if let [_, _, _, _, _, _, version, _, length @ ..] = start.as_slice()
+        && *version >= 2
+        && let Ok(length) = <[u8; 4]>::try_from(length)
+        && u32::from_le_bytes(length) > MOST
+    {
+        let found = u32::from_le_bytes(length);
+        return Err(io::Error::other(format!(
+            "a header of at most {MOST} bytes wanted, {found} found"
+        )));
+    }
+    Ok(())
 }
 
 fn unknown_element(found: String) -> DataProblem {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use tinsmith_proto::attribute_proto::AttributeType;
-use tinsmith_proto::{AttributeProto, GraphProto, TensorProto};
+use tinsmith_proto::{AttributeProto, SparseTensorProto, TensorProto};
 
 use crate::op::OpError;
 
@@ -43,6 +43,11 @@ impl<'a> Attrs<'a> {
             )));
         }
         Ok(Some(attribute))
+    }
+
+    /// Whether an attribute of this name is given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.attributes.iter().any(|attribute| attribute.name == name)
     }
 
     /// An integer, if given.
@@ -104,27 +109,27 @@ impl<'a> Attrs<'a> {
         }
     }
 
+    /// Words, none unless given.
+    pub(super) fn words(&self, name: &str) -> Result<Vec<&'a str>, OpError> {
+        let found = self.find(name, AttributeType::Strings)?;
+        let words = found.iter().flat_map(|attribute| &attribute.strings);
+        words
+            .map(|word| {
+                std::str::from_utf8(word)
+                    .map_err(|_| OpError::new(format!("attribute `{name}` in UTF-8 wanted")))
+            })
+            .collect()
+    }
+
     /// A tensor, if given.
     pub(super) fn maybe_tensor(&self, name: &str) -> Result<Option<&'a TensorProto>, OpError> {
         Ok(self.find(name, AttributeType::Tensor)?.and_then(|a| a.t.as_ref()))
     }
 
-    /// A graph, which must be given.
-    pub(super) fn graph(&self, name: &str) -> Result<&'a GraphProto, OpError> {
-        self.find(name, AttributeType::Graph)?
-            .and_then(|attribute| attribute.g.as_ref())
-            .ok_or_else(|| OpError::new(format!("attribute `{name}` wanted, none found")))
-    }
-
-    /// Words, if given.
-    pub(super) fn maybe_words(&self, name: &str) -> Result<Option<Vec<&'a str>>, OpError> {
-        let Some(attribute) = self.find(name, AttributeType::Strings)? else {
-            return Ok(None);
-        };
-        let words = attribute.strings.iter().map(|word| std::str::from_utf8(word));
-        let words: Result<Vec<&str>, _> = words.collect();
-        let error = |_| OpError::new(format!("attribute `{name}` in UTF-8 wanted"));
-        words.map(Some).map_err(error)
+    /// A tensor of few values apart from zero, if given.
+    pub(super) fn maybe_sparse(&self, name: &str) -> Result<Option<&'a SparseTensorProto>, OpError> {
+        let found = self.find(name, AttributeType::SparseTensor)?;
+        Ok(found.and_then(|a| a.sparse_tensor.as_ref()))
     }
 
     /// Takes note of attributes that change nothing here, whatever their type.

@@ -1,6 +1,6 @@
 //! Grows the graph: names, types, limits, and evaluation of what is constant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tinsmith_proto::TensorProto;
@@ -38,11 +38,22 @@ pub(super) struct Builder {
     macs_left: u64,
     /// The files beside the model.
     pub(super) external: External,
+    /// By node: the most elements that it may find.
+    bounds: BTreeMap<String, usize>,
+    /// Which of them nobody asked for yet.
+    unused_bounds: BTreeSet<String>,
+    /// Outputs beside those that the model names.
+    pub(super) further_outputs: Vec<(String, Tensor)>,
 }
 
 impl Builder {
-    /// A graph for a file of this many bytes.
-    pub(super) fn new(name: &str, file_bytes: usize, external: External) -> Self {
+    /// A graph for a file of this many bytes, with the most elements that nodes may find.
+    pub(super) fn new(
+        name: &str,
+        file_bytes: usize,
+        external: External,
+        bounds: &BTreeMap<String, usize>,
+    ) -> Self {
         Self {
             graph: FloatGraph::new(name),
             producers: Vec::new(),
@@ -54,7 +65,32 @@ impl Builder {
             bytes_left: FOLD_BYTES.saturating_add(file_bytes.saturating_mul(FOLD_BYTES_PER_FILE_BYTE)),
             macs_left: FOLD_MACS,
             external,
+            bounds: bounds.clone(),
+            unused_bounds: bounds.keys().cloned().collect(),
+            further_outputs: Vec::new(),
         }
+    }
+
+    /// The name of the ONNX node being imported.
+    pub(super) fn node_name(&self) -> &str {
+        &self.node
+    }
+
+    /// The most elements that the current node may find, if the user said so.
+    pub(super) fn bound(&mut self) -> Option<usize> {
+        self.unused_bounds.remove(&self.node);
+        self.bounds.get(&self.node).copied()
+    }
+
+    /// Nodes with a bound that did not ask for it, or are not there.
+    pub(super) fn unused_bounds(&self) -> impl Iterator<Item = &str> {
+        self.unused_bounds.iter().map(String::as_str)
+    }
+
+    /// Makes a tensor an output of the model, named after the current node.
+    pub(super) fn add_output(&mut self, role: &str, tensor: Tensor) {
+        let name = self.tensor_names.unique(&with_role(&self.node, role));
+        self.further_outputs.push((name, tensor));
     }
 
     /// Keeps the names of the model's values from helpers' tensors.
@@ -129,6 +165,11 @@ impl Builder {
     /// Gives a tensor a name like this that no other has.
     pub(super) fn rename_fresh(&mut self, tensor: Tensor, like: &str) {
         self.graph.tensors[tensor].name = self.tensor_names.unique(like);
+    }
+
+    /// Names a tensor after the current node's output, with a role behind.
+    pub(super) fn name_after(&mut self, tensor: Tensor, role: &str) {
+        self.graph.tensors[tensor].name = self.tensor_name(role);
     }
 
     /// Room for a constant that is not in the file.
@@ -233,13 +274,24 @@ impl Builder {
         macs: u64,
     ) -> Result<Option<Values>, OpError> {
         // Dequantization says how a constant is stored; a delay's first output is not its input.
-        if matches!(op, Op::DequantizeLinear(_) | Op::Delay(_)) {
+        let says_how_stored = match op {
+            Op::DequantizeLinear(_) => true,
+            Op::DequantizeTo(op) => op.block_size == 0,
+            _ => false,
+        };
+        if says_how_stored || matches!(op, Op::Delay(_)) {
             return Ok(None);
         }
         let constants: Option<Vec<&Values>> = inputs
             .iter()
             .map(|&input| self.constant_of(input).map(Arc::as_ref))
             .collect();
+        // The same bytes in another shape, wherever they lie.
+        if let (Op::Reshape(reshape), Some([values])) = (op, constants.as_deref())
+            && let Data::Mapped(_) = values.data
+        {
+            return Ok(Some(values.reshaped(reshape.shape.clone())));
+        }
         let (Some(constants), Some(bytes_left), Some(macs_left)) = (
             constants,
             self.bytes_left.checked_sub(bytes),

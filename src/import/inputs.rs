@@ -7,7 +7,7 @@ use tinsmith_proto::tensor_shape_proto::dimension;
 use tinsmith_proto::type_proto;
 
 use super::Options;
-use super::tensors::{dtype, elements};
+use super::tensors::{check_rank, dtype, elements};
 use crate::ir::Problem;
 use crate::op::OpError;
 use crate::op::tensor::{Shape, TensorType, Values};
@@ -179,6 +179,7 @@ impl<'a> Resolver<'a> {
             let error = OpError::new("a shape wanted, none found in the model");
             return Err(vec![error.with_help(format!("give it: --shape {input}=…"))]);
         };
+        check_rank(declared.len()).map_err(|error| vec![error])?;
         let mut shape = Shape::with_capacity(declared.len());
         let mut errors = Vec::new();
         for (axis, extent) in declared.iter().enumerate() {

@@ -28,7 +28,9 @@ mod external;
 mod formula;
 mod function;
 mod inputs;
+mod labels;
 mod layout;
+mod metadata;
 mod model;
 mod node;
 mod ops;
@@ -37,6 +39,7 @@ mod schema;
 mod scope;
 mod sequence;
 mod tensors;
+mod weigh;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -84,6 +87,12 @@ pub enum ImportError {
         /// The file's size.
         bytes: usize,
     },
+    /// A file of very many small parts.
+    #[error("nodes and attributes in proportion to the file wanted; it has {nodes} nodes or more")]
+    TooMuch {
+        /// Nodes found so far.
+        nodes: usize,
+    },
     /// Protobuf, but without a graph.
     #[error("the file holds no ONNX graph")]
     NoGraph,
@@ -108,12 +117,9 @@ pub fn onnx(bytes: &[u8], options: &Options) -> Result<FloatGraph, ImportError> 
     if bytes.len() > MAX_FILE_BYTES {
         return Err(ImportError::TooLarge { bytes: bytes.len() });
     }
-    let model = ModelProto::decode(bytes).map_err(|error| {
-        let mut reason = error.to_string();
-        if reason.contains("recursion limit") {
-            reason.push_str(": subgraphs or types are nested too deep");
-        }
-        ImportError::NotProtobuf { reason }
+    weigh::weigh(bytes)?;
+    let model = ModelProto::decode(bytes).map_err(|error| ImportError::NotProtobuf {
+        reason: error.to_string(),
     })?;
     model::import(model, bytes.len(), options)
 }

@@ -1,5 +1,7 @@
 //! Outputs of the model, and what remains of the graph: what they depend on.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use tinsmith_proto::GraphProto;
 
 use super::builder::{Builder, Tensor};
@@ -18,13 +20,10 @@ pub(super) fn outputs(
     problems: &mut Vec<Problem>,
 ) -> Vec<(String, Tensor, Option<i32>)> {
     let mut outputs: Vec<(String, Tensor, Option<i32>)> = Vec::new();
+    let mut names = BTreeSet::new();
     for info in &onnx.output {
-        if let Err(error) = check_dense(info) {
-            problems.push(problem(&info.name, "output", error));
-            continue;
-        }
-        let error = match values.find(&info.name) {
-            Some(_) if outputs.iter().any(|(name, ..)| *name == info.name) => {
+        let error = match values.get(&info.name) {
+            Some(Some(_)) if !names.insert(info.name.as_str()) => {
                 OpError::new("a name of its own wanted, none found")
             }
             Some(Some(item)) => match node::tensor(item) {
@@ -52,9 +51,17 @@ pub(super) fn finish(
     outputs: Vec<(String, Tensor, Option<i32>)>,
 ) -> Result<FloatGraph, Vec<Problem>> {
     let mut problems = Vec::new();
-    for (name, tensor, element) in outputs {
-        if let Err(error) = output(&mut builder, &name, tensor, element) {
-            problems.push(problem(&name, "output", error));
+    let further = std::mem::take(&mut builder.further_outputs);
+    let further = further.into_iter().map(|(name, tensor)| (name, tensor, None));
+    // Inputs, and what is an output already.
+    let mut ends: BTreeSet<Tensor> = builder.graph.inputs.iter().copied().collect();
+    for (name, tensor, element) in outputs.into_iter().chain(further) {
+        match output(&mut builder, &name, tensor, element, ends.contains(&tensor)) {
+            Ok(output) => {
+                builder.graph.outputs.push(output);
+                ends.insert(output);
+            }
+            Err(error) => problems.push(problem(&name, "output", error)),
         }
     }
     if problems.is_empty() {
@@ -64,7 +71,14 @@ pub(super) fn finish(
     }
 }
 
-fn output(builder: &mut Builder, name: &str, tensor: Tensor, element: Option<i32>) -> Result<(), OpError> {
+/// The tensor that stands for an output; `shared` where the value is an input or another output too.
+fn output(
+    builder: &mut Builder,
+    name: &str,
+    tensor: Tensor,
+    element: Option<i32>,
+    shared: bool,
+) -> Result<Tensor, OpError> {
     if let Some(element) = element {
         let (declared, computed) = (dtype(element)?, builder.ty(tensor).dtype);
         if declared != computed {
@@ -74,12 +88,11 @@ fn output(builder: &mut Builder, name: &str, tensor: Tensor, element: Option<i32
         }
     }
     let constant = builder.constant_of(tensor).map(|values| Values::clone(values));
-    if builder.graph.inputs.contains(&tensor) && builder.graph.tensors[tensor].name == name {
-        return Err(OpError::new("a computed value wanted, an input found")
-            .with_help("remove it from the model's outputs"));
+    if shared && builder.graph.tensors[tensor].name == name {
+        // An input under its own name is both.
+        return Ok(tensor);
     }
-    let shared = builder.graph.inputs.contains(&tensor) || builder.graph.outputs.contains(&tensor);
-    let output = if let Some(values) = constant {
+    Ok(if let Some(values) = constant {
         // A copy of its own: other nodes may read the constant, or another output be the same one.
         if builder.graph.tensors[tensor].name == name {
             let kept = format!("{name}/value");
@@ -94,9 +107,7 @@ fn output(builder: &mut Builder, name: &str, tensor: Tensor, element: Option<i32
     } else {
         builder.rename(tensor, name);
         tensor
-    };
-    builder.graph.outputs.push(output);
-    Ok(())
+    })
 }
 
 /// The graph without nodes that no output depends on, and without tensors that no node names.
@@ -132,6 +143,7 @@ fn sweep(graph: FloatGraph) -> FloatGraph {
         inputs,
         outputs,
         notes: graph.notes,
+        metadata: graph.metadata,
         ..kept
     }
 }

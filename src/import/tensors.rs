@@ -8,7 +8,7 @@ use tinsmith_proto::tensor_proto::DataType;
 
 use super::external::{External, is_external};
 use crate::op::OpError;
-use crate::op::tensor::{DType, Data, Narrow, Shape, TensorType, Values};
+use crate::op::tensor::{DType, Data, Narrow, Shape, TensorType, Values, row_major_strides};
 
 /// No tensor of a model for small devices comes near this; arithmetic on sizes below it cannot overflow.
 pub(super) const MAX_ELEMENTS: usize = 1 << 31;
@@ -45,8 +45,30 @@ pub(super) fn dtype(number: i32) -> Result<DType, OpError> {
     Err(OpError::new(format!("numbers or Booleans wanted, {found} found")))
 }
 
+/// The element type of a name, such as `FLOAT16`: what opsets up to 5 have instead of a number.
+pub(super) fn dtype_named(name: &str) -> Result<DType, OpError> {
+    match DataType::from_str_name(&name.to_uppercase()) {
+        Some(number) => dtype(number.into()),
+        None => Err(OpError::new(format!("an element type wanted, `{name}` found"))),
+    }
+}
+
+/// As NumPy has it; many times what any operator is for.
+const MAX_RANK: usize = 64;
+
+/// Refuses tensors of very many axes before anybody looks at them one by one.
+pub(super) fn check_rank(rank: usize) -> Result<(), OpError> {
+    if rank <= MAX_RANK {
+        return Ok(());
+    }
+    Err(OpError::new(format!(
+        "a tensor of at most {MAX_RANK} axes wanted, {rank} found"
+    )))
+}
+
 /// A shape whose element count stays below [`MAX_ELEMENTS`].
 pub(super) fn checked_shape(dims: &[i64]) -> Result<Shape, OpError> {
+    check_rank(dims.len())?;
     let shape = dims
         .iter()
         .map(|&extent| usize::try_from(extent).ok())
@@ -58,6 +80,7 @@ pub(super) fn checked_shape(dims: &[i64]) -> Result<Shape, OpError> {
 
 /// The element count of a shape, if it is below [`MAX_ELEMENTS`]. So is the product of any of its extents but zeros.
 pub(super) fn elements(shape: &[usize]) -> Result<usize, OpError> {
+    check_rank(shape.len())?;
     let mut extents = shape.iter().filter(|&&extent| extent > 0);
     let product = extents
         .try_fold(1_usize, |product, &extent| product.checked_mul(extent))
@@ -111,6 +134,48 @@ pub(super) fn values(tensor: &TensorProto, external: &mut External) -> Result<Va
             data.len()
         )));
     }
+    Ok(Values::new(shape, data))
+}
+
+/// The elements of a sparse constant from those other than zero and their places: as many as the shape says, which the
+/// caller has room for.
+///
+/// # Errors
+/// Where its parts do not fit each other, or name places outside the shape.
+pub(super) fn sparse_values(
+    dims: &[i64],
+    (given, places): (Values, Values),
+    mut take_bytes: impl FnMut(usize) -> Result<(), OpError>,
+) -> Result<Values, OpError> {
+    let shape = checked_shape(dims)?;
+    let count = elements(&shape)?;
+    let misfit = || {
+        OpError::new(format!(
+            "a place in {shape:?} for each of {} wanted, {} found",
+            given.ty(),
+            places.ty()
+        ))
+    };
+    let indices = places.to_i64().ok_or_else(misfit)?;
+    let strides = row_major_strides(&shape);
+    let number = given.data.len();
+    // Each place is one number, or an index per axis.
+    let tuple: (&[usize], &[usize]) = match places.shape[..] {
+        [n] if n == number => (&[count], &[1]),
+        [n, rank] if n == number && rank == shape.len() => (&shape, &strides),
+        _ => return Err(misfit()),
+    };
+    let mut flat = vec![0; number];
+    for (at, &index) in indices.iter().enumerate() {
+        let axis = at % tuple.0.len();
+        let index = usize::try_from(index).ok().filter(|&index| index < tuple.0[axis]);
+        flat[at / tuple.0.len()] += index.ok_or_else(misfit)? * tuple.1[axis];
+    }
+    let dtype = given.data.dtype();
+    take_bytes(count * dtype.bytes())?;
+    let zero = Data::F32(vec![0.0]).cast(dtype);
+    let mut data = zero.gather(std::iter::repeat_n(0, count));
+    data.scatter(flat.into_iter(), &given.data);
     Ok(Values::new(shape, data))
 }
 

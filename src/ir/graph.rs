@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
+use super::Metadata;
 use crate::op::Op;
 use crate::op::quant::{QuantTensor, Quantization};
 use crate::op::tensor::{DType, TensorType, Values};
@@ -228,6 +229,8 @@ pub struct Graph<T> {
     pub outputs: Vec<Handle<T>>,
     /// Things the user should know: a symbolic dimension that was set, say.
     pub notes: Vec<String>,
+    /// What the model says of itself. Import fills it in, and the artifact gets it; no stage between looks at it.
+    pub metadata: Metadata,
 }
 
 /// A graph of the reference executor's numbers; may hold `QuantizeLinear` and `DequantizeLinear` nodes.
@@ -245,6 +248,7 @@ impl<T> Graph<T> {
             inputs: Vec::new(),
             outputs: Vec::new(),
             notes: Vec::new(),
+            metadata: Metadata::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the stages hand to each other: graphs of operators, programs, samples; with a verifier and a text form.
 
 mod graph;
+mod metadata;
 mod problem;
 mod program;
 mod samples;
@@ -8,6 +9,7 @@ pub mod text;
 pub mod verify;
 
 pub use graph::{Arena, FloatGraph, FloatTensor, Graph, Handle, Node, QuantGraph, TensorInfo};
+pub use metadata::Metadata;
 pub use problem::Problem;
 pub use program::{Access, Buffer, LiveRange, MemoryPlan, Port, Program, Step, StepGuard, StoredBytes};
 pub use samples::{NoSamples, Progress, SampleError, Samples};

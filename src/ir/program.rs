@@ -184,6 +184,13 @@ impl Program {
                     r.out_c.into(),
                     REAL,
                 ),
+                Layer::ConvNd(r) => (
+                    r.constants,
+                    r.window.kernel.iter().map(|&k| usize::from(k)).product::<usize>() * r.in_c as usize
+                        / r.groups as usize,
+                    r.out_c as usize,
+                    INT8,
+                ),
                 Layer::DenseF32(r) => (r.constants, r.in_features as usize, r.out_features as usize, REAL),
                 Layer::Add(_)
                 | Layer::Mul(_)
@@ -201,11 +208,28 @@ impl Program {
                 | Layer::MaxPoolF32(_)
                 | Layer::AveragePoolF32(_)
                 | Layer::SoftmaxF32(_)
+                | Layer::ConvNdF32(_)
+                | Layer::MaxPoolIndicesF32(_)
+                | Layer::ResampleF32(_)
+                | Layer::GridSampleF32(_)
+                | Layer::RoiAlignF32(_)
                 | Layer::FillF32(_)
+                | Layer::FunctionF32(_)
+                | Layer::PowerF32(_)
+                | Layer::Compare(_)
+                | Layer::BinaryInteger(_)
+                | Layer::Select(_)
+                | Layer::Convert(_)
+                | Layer::MinMax(_)
                 | Layer::ReduceF32(_)
                 | Layer::MatMulF32(_)
-                | Layer::RecurrentF32(_)
-                | Layer::Select(_) => continue,
+                | Layer::GatherRows(_)
+                | Layer::GatherElements(_)
+                | Layer::Scatter(_)
+                | Layer::Rank(_)
+                | Layer::CumulateF32(_)
+                | Layer::NonMaxSuppressionF32(_)
+                | Layer::NonZero(_) => continue,
             };
             if seen.insert(block) {
                 stored.weights += width.0 * inputs * outputs;

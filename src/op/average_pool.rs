@@ -2,14 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::data::with_reals;
 use super::element::Real;
 use super::lower::{KernelCall, Operand, Proof};
 use super::movement;
 use super::quant::{QuantParams, QuantTensor, Range};
 use super::real;
 use super::rescale::{self, Codes, Factor, Reach};
-use super::tensor::{DType, Data, TensorType, Values};
-use super::window::{extents_fit, is_one_image};
+use super::tensor::{Data, TensorType, Values};
+use super::window::{extents_fit, is_small_batch, per_image};
 use super::{
     Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect,
     window::{pooled, unravel},
@@ -38,8 +39,8 @@ impl Operator for AveragePool {
     const ONNX: &'static [&'static str] = &["AveragePool", "GlobalAveragePool"];
     const CONSTRAINTS: &'static [Constraint<Self>] = &[
         Constraint {
-            text: "the batch is 1",
-            holds: |_, inputs| is_one_image(inputs[0]),
+            text: "the batch is at most 256",
+            holds: |_, inputs| is_small_batch(inputs[0]),
         },
         Constraint {
             text: "rows, columns and channels are at most 65535 each",
@@ -68,10 +69,11 @@ impl Operator for AveragePool {
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
         let ty = expect::output(self, inputs)?;
-        let data = match inputs[0].data.dtype() {
-            DType::F64 => self.means::<f64>(inputs[0], &ty.shape),
-            _ => self.means::<f32>(inputs[0], &ty.shape),
-        };
+        let x = inputs[0];
+        let data = with_reals!(
+            x.data, v => self.means(v, &x.shape, &ty.shape),
+            else return Err(OpError::new(format!("reals wanted, {} found", x.ty())))
+        );
         Ok(vec![Values::new(ty.shape, data)])
     }
 
@@ -140,7 +142,7 @@ impl Mean {
             );
         }
         if real::computes(&[x], &[y])? {
-            return Ok(self.lower_real());
+            return Ok(self.lower_real(x, y));
         }
         let from = rescale::activation(Some(x), "input")?;
         let to = rescale::activation(Some(y), "output")?;
@@ -169,19 +171,23 @@ impl Mean {
             byte_offset: 0,
         };
         let call = KernelCall::new(Layer::AveragePool(record), vec![source], constants);
-        Ok(Lowered::one(call, proof))
+        Ok(Lowered {
+            proof,
+            ..per_image(call, x, y)
+        })
     }
 
-    fn lower_real(&self) -> Lowered {
+    fn lower_real(&self, x: &QuantTensor, y: &QuantTensor) -> Lowered {
         let (min, max) = real::ends(self.clamp);
-        real::pool(Layer::AveragePoolF32(AveragePoolF32 {
+        let layer = Layer::AveragePoolF32(AveragePoolF32 {
             window: self.window,
             channels: self.channels.into(),
             min,
             max,
             count_include_pad: self.count_include_pad.into(),
             ..AveragePoolF32::default()
-        }))
+        });
+        real::pool(layer, x, y)
     }
 
     /// The left shift of the sums, and the rescales by window size: `multiplier: i32[n]`, then `shift: u8[n]`.
@@ -251,9 +257,8 @@ impl AveragePool {
 
     /// Sums in f64, in the order of rows and columns, rounded once. A window wholly in padding that does not count
     /// has no mean: NaN.
-    fn means<T: Real>(&self, x: &Values, out_shape: &[usize]) -> Data {
-        let elements = T::of(&x.data).expect("the type check found a float type");
-        let (window, h, w, channels) = (&self.window, x.shape[1], x.shape[2], x.shape[3]);
+    fn means<T: Real>(&self, elements: &[T], shape: &[usize], out_shape: &[usize]) -> Data {
+        let (window, h, w, channels) = (&self.window, shape[1], shape[2], shape[3]);
         let mut y = vec![T::default(); out_shape.iter().product()];
         let mut sums = vec![0.0; channels];
         for (pixel, out) in y.chunks_exact_mut(channels.max(1)).enumerate() {

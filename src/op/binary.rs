@@ -1,16 +1,19 @@
-//! Add, Sub, Mul, Div: <https://onnx.ai/onnx/operators/onnx__Add.html> and its neighbours, NumPy broadcasting.
+//! Arithmetic and logic on two operands: <https://onnx.ai/onnx/operators/onnx__Add.html> and its neighbours, NumPy
+//! broadcasting.
 
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
+use tinsmith_runtime::kernels::binary_integer::IntegerOperation;
+use tinsmith_runtime::kernels::float::function::{Operation, Real};
 
-use super::element::Element;
+use super::element::Integer;
 use super::pairwise::{Sides, one_value};
 use super::quant::{QuantTensor, Range};
-use super::tensor::{DType, Data, TensorType, Values, broadcast_indices, broadcast_shape};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, real};
+use super::tensor::{DType, Data, TensorType, Values, View, broadcast_indices, broadcast_shape};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, plain, real};
 use crate::target::Target;
 
-/// Which of the four.
+/// Which operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum BinaryKind {
@@ -18,51 +21,195 @@ pub enum BinaryKind {
     Sub,
     Mul,
     Div,
+    /// The lesser; NaN where one is.
+    Min,
+    /// The greater; NaN where one is.
+    Max,
+    /// `a` to the power of `b`.
+    Pow,
+    /// The rest of a division, of the divisor's sign; integers only.
+    Mod,
+    /// The rest of a division, of the dividend's sign.
+    Fmod,
+    /// `a` if it is not negative, `b·a` else.
+    PRelu,
+    /// Of truth values, or bit by bit.
+    And,
+    /// Of truth values, or bit by bit.
+    Or,
+    /// Of truth values, or bit by bit.
+    Xor,
+    /// Integers only; nothing is left of a shift by all bits or more.
+    ShiftLeft,
+    /// Integers only; as [`BinaryKind::ShiftLeft`].
+    ShiftRight,
+}
+
+impl BinaryKind {
+    /// The operation on reals; `None` where there is none.
+    pub(super) fn of_reals(self) -> Option<Operation> {
+        match self {
+            Self::Add => Some(Operation::Add),
+            Self::Sub => Some(Operation::Sub),
+            Self::Mul => Some(Operation::Mul),
+            Self::Div => Some(Operation::Div),
+            Self::Min => Some(Operation::Min),
+            Self::Max => Some(Operation::Max),
+            Self::Pow => Some(Operation::Pow),
+            Self::Fmod => Some(Operation::Fmod),
+            Self::PRelu => Some(Operation::PRelu),
+            Self::Mod | Self::And | Self::Or | Self::Xor | Self::ShiftLeft | Self::ShiftRight => None,
+        }
+    }
+
+    /// The device's operation on integers; `None` where there is none.
+    pub(super) fn of_integers(self) -> Option<IntegerOperation> {
+        match self {
+            Self::Add => Some(IntegerOperation::Add),
+            Self::Sub => Some(IntegerOperation::Sub),
+            Self::Mul => Some(IntegerOperation::Mul),
+            Self::Div => Some(IntegerOperation::Div),
+            Self::Min => Some(IntegerOperation::Min),
+            Self::Max => Some(IntegerOperation::Max),
+            Self::Mod => Some(IntegerOperation::Mod),
+            Self::Fmod => Some(IntegerOperation::Fmod),
+            Self::And => Some(IntegerOperation::And),
+            Self::Or => Some(IntegerOperation::Or),
+            Self::Xor => Some(IntegerOperation::Xor),
+            Self::Pow | Self::PRelu | Self::ShiftLeft | Self::ShiftRight => None,
+        }
+    }
+
+    /// Whether it is defined on elements of this type.
+    fn takes(self, dtype: DType) -> bool {
+        match self {
+            Self::And | Self::Or | Self::Xor => dtype.is_integer() || dtype == DType::Bool,
+            Self::Mod | Self::ShiftLeft | Self::ShiftRight => dtype.is_integer(),
+            Self::Add
+            | Self::Sub
+            | Self::Mul
+            | Self::Div
+            | Self::Min
+            | Self::Max
+            | Self::Pow
+            | Self::Fmod
+            | Self::PRelu => dtype.is_integer() || dtype.is_float(),
+        }
+    }
+
+    /// What the operator takes, in words.
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::And | Self::Or | Self::Xor => "truth values or integers",
+            Self::Mod | Self::ShiftLeft | Self::ShiftRight => "integers",
+            _ => "numbers",
+        }
+    }
 }
 
 /// `y = clamp(a ∘ b)` elementwise.
+///
+/// Inputs: two of one element type whose shapes broadcast to one another; the output has their type. f16 and bf16 are
+/// computed in f32 and rounded once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Binary {
-    /// Which of the four.
+    /// Which operation.
     pub kind: BinaryKind,
     /// The activation fused behind it.
     pub clamp: Clamp,
 }
 
+impl From<BinaryKind> for Binary {
+    /// The operation without a fused activation.
+    fn from(kind: BinaryKind) -> Self {
+        Self {
+            kind,
+            clamp: Clamp::NONE,
+        }
+    }
+}
+
+/// The shape of operands broadcast to one another.
+pub(super) fn broadcast(inputs: &[&TensorType]) -> Result<Vec<usize>, OpError> {
+    inputs
+        .iter()
+        .skip(1)
+        .try_fold(inputs[0].shape.clone(), |shape, ty| {
+            broadcast_shape(&shape, &ty.shape).ok_or_else(|| {
+                let found: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+                OpError::new(format!(
+                    "shapes that broadcast to one another wanted, {} found",
+                    found.join(" and ")
+                ))
+            })
+        })
+}
+
 impl Operator for Binary {
-    const ONNX: &'static [&'static str] = &["Add", "Sub", "Mul", "Div"];
+    const ONNX: &'static [&'static str] = &[
+        "Add",
+        "And",
+        "BitShift",
+        "BitwiseAnd",
+        "BitwiseNot",
+        "BitwiseOr",
+        "BitwiseXor",
+        "Div",
+        "Max",
+        "Mean",
+        "Min",
+        "Mod",
+        "Mul",
+        "Not",
+        "Or",
+        "PRelu",
+        "Pow",
+        "Sub",
+        "Sum",
+        "Xor",
+    ];
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         expect::count(inputs, 2..=2)?;
-        expect::number("a", inputs[0])?;
+        if !self.kind.takes(inputs[0].dtype) {
+            return Err(OpError::new(format!(
+                "{} wanted as `a`, {} found",
+                self.kind.wanted(),
+                inputs[0]
+            )));
+        }
         expect::dtype("b", inputs[1], inputs[0].dtype)?;
-        let shape = broadcast_shape(&inputs[0].shape, &inputs[1].shape).ok_or_else(|| {
-            OpError::new(format!(
-                "shapes that broadcast to one another wanted, {} and {} found",
-                inputs[0], inputs[1]
-            ))
-        })?;
-        Ok(vec![TensorType::new(inputs[0].dtype, shape)])
+        Ok(vec![TensorType::new(inputs[0].dtype, broadcast(inputs)?)])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
         let ty = expect::output(self, inputs)?;
-        let data = match inputs[0].data.dtype() {
-            DType::F32 => self.elementwise::<f32>(inputs, &ty.shape),
-            DType::F64 => self.elementwise::<f64>(inputs, &ty.shape),
-            DType::I8 => self.elementwise::<i8>(inputs, &ty.shape),
-            DType::U8 => self.elementwise::<u8>(inputs, &ty.shape),
-            DType::I16 => self.elementwise::<i16>(inputs, &ty.shape),
-            DType::I32 => self.elementwise::<i32>(inputs, &ty.shape),
-            DType::I64 => self.elementwise::<i64>(inputs, &ty.shape),
-            DType::F16 => self.elementwise::<f16>(inputs, &ty.shape),
-            DType::BF16 => self.elementwise::<bf16>(inputs, &ty.shape),
-            DType::U16 => self.elementwise::<u16>(inputs, &ty.shape),
-            DType::U32 => self.elementwise::<u32>(inputs, &ty.shape),
-            DType::U64 => self.elementwise::<u64>(inputs, &ty.shape),
-            DType::Bool | DType::Narrow(_) => Err(OpError::new(format!("numbers wanted, {ty} found"))),
-        }?;
+        let pairs = Pairs::new(inputs, &ty.shape);
+        let data = match (inputs[0].data.view(), inputs[1].data.view()) {
+            (View::F32(a), View::F32(b)) => Data::F32(self.reals(&pairs, a, b, |x| x, |y: f32| y)?),
+            (View::F64(a), View::F64(b)) => Data::F64(self.reals(&pairs, a, b, |x| x, |y: f64| y)?),
+            (View::F16(a), View::F16(b)) => {
+                Data::F16(self.reals(&pairs, a, b, f16::to_f32, f16::from_f32)?)
+            }
+            (View::BF16(a), View::BF16(b)) => {
+                Data::BF16(self.reals(&pairs, a, b, bf16::to_f32, bf16::from_f32)?)
+            }
+            (View::I8(a), View::I8(b)) => self.integers(&pairs, a, b)?,
+            (View::U8(a), View::U8(b)) => self.integers(&pairs, a, b)?,
+            (View::I16(a), View::I16(b)) => self.integers(&pairs, a, b)?,
+            (View::U16(a), View::U16(b)) => self.integers(&pairs, a, b)?,
+            (View::I32(a), View::I32(b)) => self.integers(&pairs, a, b)?,
+            (View::U32(a), View::U32(b)) => self.integers(&pairs, a, b)?,
+            (View::I64(a), View::I64(b)) => self.integers(&pairs, a, b)?,
+            (View::U64(a), View::U64(b)) => self.integers(&pairs, a, b)?,
+            (View::Bool(a), View::Bool(b)) => Data::Bool(pairs.map(a, b, |a, b| match self.kind {
+                BinaryKind::And => a & b,
+                BinaryKind::Or => a | b,
+                _ => a ^ b, // the type check let nothing else through
+            })),
+            _ => return Err(OpError::new(format!("numbers wanted, {ty} found"))),
+        };
         Ok(vec![Values::new(ty.shape, data)])
     }
 
@@ -80,6 +227,9 @@ impl Operator for Binary {
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
+        if plain::is_integer(outputs[0]) {
+            return plain::binary(self, inputs, outputs[0]);
+        }
         if real::computes(inputs, outputs)? {
             return real::binary(self.kind, self.clamp, inputs, outputs[0]);
         }
@@ -92,12 +242,34 @@ impl Operator for Binary {
             }
         }
         let sides = Sides::new(inputs, y)?;
+        let refused = |what: &str, help: &str| {
+            Err(OpError::new(format!("{what} has no exact integer kernel"))
+                .with_help(help)
+                .into())
+        };
         match self.kind {
             BinaryKind::Add | BinaryKind::Sub => self.lower_sum(&sides, y),
             BinaryKind::Mul => self.lower_product(&sides, y),
-            BinaryKind::Div => Err(OpError::new("a division by a tensor has no exact integer kernel")
-                .with_help("divide by a scalar constant, or multiply by the reciprocal in the model")
-                .into()),
+            BinaryKind::Min | BinaryKind::Max => self.lower_min_max(&sides, y),
+            BinaryKind::Div => refused(
+                "a division by a tensor",
+                "divide by a scalar constant, or multiply by the reciprocal in the model",
+            ),
+            BinaryKind::Pow => refused(
+                "a power with an exponent that is no scalar constant",
+                "make the exponent a scalar constant, or compile with --precision f32",
+            ),
+            BinaryKind::PRelu => refused(
+                "a PRelu with a slope per channel",
+                "train with one slope for all channels, or compile with --precision f32",
+            ),
+            BinaryKind::Fmod => refused("the rest of a division", "compile with --precision f32"),
+            BinaryKind::Mod
+            | BinaryKind::And
+            | BinaryKind::Or
+            | BinaryKind::Xor
+            | BinaryKind::ShiftLeft
+            | BinaryKind::ShiftRight => refused("an operation on integers", "compile with --precision f32"),
         }
     }
 
@@ -106,27 +278,86 @@ impl Operator for Binary {
     }
 }
 
+/// Which elements of two operands meet.
+pub(super) struct Pairs(Option<[Vec<usize>; 2]>);
+
+impl Pairs {
+    pub(super) fn new(inputs: &[&Values], shape: &[usize]) -> Self {
+        let same = inputs[0].shape == inputs[1].shape;
+        let indices = || [0, 1].map(|side: usize| broadcast_indices(&inputs[side].shape, shape));
+        Self((!same).then(indices))
+    }
+
+    pub(super) fn map<T: Copy, U>(&self, a: &[T], b: &[T], f: impl Fn(T, T) -> U) -> Vec<U> {
+        match &self.0 {
+            None => a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect(),
+            Some([i, j]) => i.iter().zip(j).map(|(&i, &j)| f(a[i], b[j])).collect(),
+        }
+    }
+}
+
 impl Binary {
-    fn elementwise<T: Element>(&self, inputs: &[&Values], shape: &[usize]) -> Result<Data, OpError> {
-        let operand = |i: usize| T::of(&inputs[i].data).expect("the type check found one type");
-        let (a, b) = (operand(0), operand(1));
-        let of_pair = |(a, b): (T, T)| {
+    fn reals<T: Copy, R: Real>(
+        &self,
+        pairs: &Pairs,
+        a: &[T],
+        b: &[T],
+        to: fn(T) -> R,
+        from: fn(R) -> T,
+    ) -> Result<Vec<T>, OpError> {
+        let operation = self
+            .kind
+            .of_reals()
+            .ok_or_else(|| OpError::new("integers wanted, reals found"))?;
+        let (min, max) = real::ends(self.clamp);
+        let (min, max) = (R::of(min.into()), R::of(max.into()));
+        let clamped = |y: R| {
+            let y = if y < min { min } else { y };
+            if y > max { max } else { y }
+        };
+        // Resolved here, so that the loops over the frequent ones have nothing to decide.
+        Ok(match operation {
+            Operation::Add => pairs.map(a, b, |a, b| from(clamped(to(a) + to(b)))),
+            Operation::Mul => pairs.map(a, b, |a, b| from(clamped(to(a) * to(b)))),
+            other => pairs.map(a, b, |a, b| from(clamped(other.apply(to(a), to(b))))),
+        })
+    }
+
+    fn integers<T: Integer>(&self, pairs: &Pairs, a: &[T], b: &[T]) -> Result<Data, OpError> {
+        let of_pair = |a: T, b: T| {
             let y = match self.kind {
                 BinaryKind::Add => a.add(b),
                 BinaryKind::Sub => a.subtract(b),
                 BinaryKind::Mul => a.multiply(b),
                 BinaryKind::Div => a.divide(b)?,
+                BinaryKind::Min => {
+                    if a < b {
+                        a
+                    } else {
+                        b
+                    }
+                }
+                BinaryKind::Max => {
+                    if a > b {
+                        a
+                    } else {
+                        b
+                    }
+                }
+                BinaryKind::Pow => a.power(b)?,
+                BinaryKind::Mod => a.modulo(b)?,
+                BinaryKind::Fmod => a.rest(b)?,
+                BinaryKind::PRelu if a < T::default() => a.multiply(b),
+                BinaryKind::PRelu => a,
+                BinaryKind::And => a.and(b),
+                BinaryKind::Or => a.or(b),
+                BinaryKind::Xor => a.xor(b),
+                BinaryKind::ShiftLeft => a.shifted_left(b),
+                BinaryKind::ShiftRight => a.shifted_right(b),
             };
             Some(y.clamped(self.clamp))
         };
-        let y: Option<Vec<T>> = if inputs[0].shape == inputs[1].shape {
-            a.iter().copied().zip(b.iter().copied()).map(of_pair).collect()
-        } else {
-            let a_indices = broadcast_indices(&inputs[0].shape, shape);
-            let b_indices = broadcast_indices(&inputs[1].shape, shape);
-            let pairs = a_indices.into_iter().zip(b_indices);
-            pairs.map(|(i, j)| of_pair((a[i], b[j]))).collect()
-        };
+        let y: Option<Vec<T>> = pairs.map(a, b, of_pair).into_iter().collect();
         y.map(T::data)
             .ok_or_else(|| OpError::new("divisors other than zero wanted, an integer 0 found"))
     }

@@ -3,12 +3,14 @@
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
-use super::quant::{QuantTensor, Range};
-use super::tensor::{DType, Data, TensorType, Values, View};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::narrow::Encoding;
+use super::quant::{QuantTensor, Quantization, Range};
+use super::tensor::{DType, Data, Narrow, TensorType, Values, View};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, plain};
 use crate::target::Target;
 
-/// The elements in another type: floats toward zero into integers, anything but zero is true.
+/// The elements in another type: floats toward zero into integers, anything but zero is true. Beyond the ends of a
+/// float of eight bits lies its greatest number, and powers of two round up; [`NarrowCast`] has it otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cast {
     /// The type.
@@ -40,9 +42,13 @@ impl Operator for Cast {
     fn lower(
         &self,
         _target: &Target,
-        _inputs: &[&QuantTensor],
-        _outputs: &[&QuantTensor],
+        inputs: &[&QuantTensor],
+        outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
+        let (x, y) = (inputs[0], outputs[0]);
+        if x.quantization == Quantization::Plain && y.quantization == Quantization::Plain {
+            return plain::convert(x, y);
+        }
         Err(OpError::new(format!(
             "a cast of computed values to {} has no integer kernel",
             self.to
@@ -56,11 +62,71 @@ impl Operator for Cast {
     }
 }
 
+/// The elements in a type of at most eight bits, where the model says what becomes of those beyond its ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NarrowCast {
+    /// The type.
+    pub to: Narrow,
+    /// What becomes of numbers that it has not.
+    pub encoding: Encoding,
+}
+
+impl Operator for NarrowCast {
+    const ONNX: &'static [&'static str] = &["Cast"];
+    const CONSTRAINTS: &'static [Constraint<Self>] = &[];
+
+    fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
+        expect::count(inputs, 1..=1)?;
+        Ok(vec![TensorType::new(
+            DType::Narrow(self.to),
+            inputs[0].shape.clone(),
+        )])
+    }
+
+    fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
+        let ty = expect::output(self, inputs)?;
+        let data = convert_as(&inputs[0].data, ty.dtype, self.encoding);
+        Ok(vec![Values::new(ty.shape, data)])
+    }
+
+    fn output_params(&self) -> OutputParams {
+        OutputParams::Observed
+    }
+
+    fn output_range(&self, observed: Range) -> Range {
+        observed
+    }
+
+    fn lower(
+        &self,
+        _target: &Target,
+        _inputs: &[&QuantTensor],
+        _outputs: &[&QuantTensor],
+    ) -> Result<Lowered, LowerError> {
+        Err(OpError::new(format!(
+            "a cast of computed values to {} has no kernel",
+            self.to.name()
+        ))
+        .with_help("keep casts to constants, which are folded")
+        .into())
+    }
+
+    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
+        0
+    }
+}
+
+/// The elements in another type; see [`convert_as`].
+pub(crate) fn convert(data: &Data, to: DType) -> Data {
+    convert_as(data, to, Encoding::default())
+}
+
 /// The elements in another type.
 ///
-/// Floats are cut toward zero and saturate, NaN becomes 0 (ONNX leaves both open); integers wrap into narrower ones
-/// and round to nearest, ties to even, into floats; anything but zero is true, NaN included.
-pub(crate) fn convert(data: &Data, to: DType) -> Data {
+/// Floats are cut toward zero and saturate, NaN becomes 0 (ONNX leaves both open); those into integers of two and four
+/// bits keep their lowest bits instead, as ONNX's own examples have it. Integers wrap into narrower ones and round to
+/// nearest, ties to even, into floats; anything but zero is true, NaN included.
+pub(crate) fn convert_as(data: &Data, to: DType, encoding: Encoding) -> Data {
     let integers: Vec<i128> = match data.view() {
         View::I8(v) => v.iter().map(|&x| x.into()).collect(),
         View::U8(v) => v.iter().map(|&x| x.into()).collect(),
@@ -71,13 +137,17 @@ pub(crate) fn convert(data: &Data, to: DType) -> Data {
         View::I64(v) => v.iter().map(|&x| x.into()).collect(),
         View::U64(v) => v.iter().map(|&x| x.into()).collect(),
         View::Bool(v) => v.iter().map(|&x| x.into()).collect(),
-        View::F64(v) => return from_floats(v, to),
-        View::F32(v) => return from_floats(v, to),
-        View::F16(v) => return from_floats(v, to),
-        View::BF16(v) => return from_floats(v, to),
+        View::F64(v) => return from_floats(v, to, encoding),
+        View::F32(v) => return from_floats(v, to, encoding),
+        View::F16(v) => return from_floats(v, to, encoding),
+        View::BF16(v) => return from_floats(v, to, encoding),
         View::Narrow(narrow, v) => {
-            let reals: Vec<f32> = v.iter().map(|&code| narrow.decode(code)).collect();
-            return from_floats(&reals, to);
+            let integers = v.iter().map(|&code| narrow.to_integer(code).map(i128::from));
+            let Some(integers) = integers.collect() else {
+                let reals: Vec<f32> = v.iter().map(|&code| narrow.decode(code)).collect();
+                return from_floats(&reals, to, encoding);
+            };
+            integers
         }
     };
     let elements = integers.into_iter();
@@ -95,11 +165,20 @@ pub(crate) fn convert(data: &Data, to: DType) -> Data {
         DType::I64 => Data::I64(elements.map(|x| x as i64).collect()),
         DType::U64 => Data::U64(elements.map(|x| x as u64).collect()),
         DType::Bool => Data::Bool(elements.map(|x| x != 0).collect()),
-        DType::Narrow(narrow) => Data::Narrow(narrow, elements.map(|x| narrow.encode(x as f32)).collect()),
+        DType::Narrow(narrow) => {
+            let code = |x: i128| {
+                if narrow.is_integer() {
+                    narrow.wrap(x)
+                } else {
+                    narrow.encode(x as f64, encoding)
+                }
+            };
+            Data::Narrow(narrow, elements.map(code).collect())
+        }
     }
 }
 
-fn from_floats<T: Copy + Into<f64>>(elements: &[T], to: DType) -> Data {
+fn from_floats<T: Copy + Into<f64>>(elements: &[T], to: DType, encoding: Encoding) -> Data {
     let elements = elements.iter().map(|&x| x.into());
     match to {
         DType::F32 => Data::F32(elements.map(|x: f64| x as f32).collect()),
@@ -115,6 +194,6 @@ fn from_floats<T: Copy + Into<f64>>(elements: &[T], to: DType) -> Data {
         DType::I64 => Data::I64(elements.map(|x: f64| x as i64).collect()),
         DType::U64 => Data::U64(elements.map(|x: f64| x as u64).collect()),
         DType::Bool => Data::Bool(elements.map(|x: f64| x != 0.0).collect()),
-        DType::Narrow(narrow) => Data::Narrow(narrow, elements.map(|x| narrow.encode(x as f32)).collect()),
+        DType::Narrow(narrow) => Data::Narrow(narrow, elements.map(|x| narrow.encode(x, encoding)).collect()),
     }
 }

@@ -92,7 +92,7 @@ impl Operator for Concat {
             let table = movement::table_between(x, y)?;
             joins &= table.is_none() && x.data.is_none();
             offsets.push(moved.to_offset * width);
-            calls.push(moved.call(Operand::of_input(index, x), table, width)?);
+            calls.extend(moved.calls(Operand::of_input(index, x), table, width)?);
             first += x.ty.shape[self.axis];
         }
         Ok(Lowered {

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::element::Element;
+use super::element::{Element, in_f32};
 use super::lower::{KernelCall, Operand};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values};
-use super::window::{extents_fit, is_one_image};
+use super::window::{extents_fit, is_small_batch, per_image};
 use super::{
     Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, convolve, expect, gemm,
 };
@@ -34,8 +34,8 @@ impl Operator for Conv2d {
     const ONNX: &'static [&'static str] = &["Conv"];
     const CONSTRAINTS: &'static [Constraint<Self>] = &[
         Constraint {
-            text: "the batch is 1",
-            holds: |_, inputs| is_one_image(inputs[0]),
+            text: "the batch is at most 256",
+            holds: |_, inputs| is_small_batch(inputs[0]),
         },
         Constraint {
             text: "rows, columns and channels are at most 65535 each",
@@ -80,9 +80,12 @@ impl Operator for Conv2d {
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
         let ty = expect::output(self, inputs)?;
-        let data = match inputs[0].data.dtype() {
+        let data = match ty.dtype {
             DType::F64 => Data::F64(self.convolve(inputs, &self.pack::<f64>(inputs[1]), &ty.shape)),
-            _ => Data::F32(self.convolve(inputs, &self.pack::<f32>(inputs[1]), &ty.shape)),
+            DType::F32 => Data::F32(self.convolve(inputs, &self.pack::<f32>(inputs[1]), &ty.shape)),
+            _ => in_f32(inputs, |inputs| {
+                self.convolve(inputs, &self.pack::<f32>(inputs[1]), &ty.shape)
+            }),
         };
         Ok(vec![Values::new(ty.shape, data)])
     }
@@ -143,7 +146,10 @@ impl Operator for Conv2d {
             padding_bytes: layer.padding_bytes,
             ..KernelCall::new(layer_record, vec![source], constants)
         };
-        Ok(Lowered::one(call, layer.proof))
+        Ok(Lowered {
+            proof: layer.proof,
+            ..per_image(call, inputs[0], outputs[0])
+        })
     }
 
     fn macs(&self, inputs: &[&TensorType]) -> u64 {

@@ -199,7 +199,30 @@ macro_rules! with_reals {
     };
 }
 
-pub(crate) use {with_elements, with_numbers, with_reals};
+/// Evaluates `$body` with `$v` bound to the elements where they are integers ([`super::element::Integer`]), `$other` of
+/// any other type.
+macro_rules! with_integers {
+    ($data:expr, $v:ident => $body:expr, else $other:expr) => {
+        match $data.view() {
+            $crate::op::tensor::View::I8($v) => $body,
+            $crate::op::tensor::View::U8($v) => $body,
+            $crate::op::tensor::View::I16($v) => $body,
+            $crate::op::tensor::View::U16($v) => $body,
+            $crate::op::tensor::View::I32($v) => $body,
+            $crate::op::tensor::View::U32($v) => $body,
+            $crate::op::tensor::View::I64($v) => $body,
+            $crate::op::tensor::View::U64($v) => $body,
+            $crate::op::tensor::View::F32(_)
+            | $crate::op::tensor::View::F64(_)
+            | $crate::op::tensor::View::F16(_)
+            | $crate::op::tensor::View::BF16(_)
+            | $crate::op::tensor::View::Bool(_)
+            | $crate::op::tensor::View::Narrow(..) => $other,
+        }
+    };
+}
+
+pub(crate) use {with_elements, with_integers, with_numbers, with_reals};
 
 impl Data {
     /// The element type.

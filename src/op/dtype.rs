@@ -129,3 +129,20 @@ impl<'de> Deserialize<'de> for DType {
         name.parse().map_err(serde::de::Error::custom)
     }
 }
+
+impl Serialize for Narrow {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        DType::Narrow(*self).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Narrow {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match DType::deserialize(from)? {
+            DType::Narrow(narrow) => Ok(narrow),
+            other => Err(serde::de::Error::custom(format!(
+                "a type of at most eight bits without arithmetic wanted, {other} found"
+            ))),
+        }
+    }
+}

@@ -2,10 +2,12 @@
 //!
 //! Integers wrap, and their division truncates. Floats round after every operation; nothing is fused.
 
+use std::cmp::Ordering;
+
 use half::{bf16, f16};
 
 use super::Clamp;
-use super::tensor::{Data, View};
+use super::tensor::{DType, Data, Values, View};
 
 /// An element type with arithmetic.
 pub trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
@@ -35,6 +37,28 @@ pub trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
     fn is_nan(self) -> bool;
     /// Limited to the two ends; a NaN passes.
     fn clamped(self, clamp: Clamp) -> Self;
+}
+
+/// An element type of integers.
+pub trait Integer: Element + Ord {
+    /// −1, 0 or 1.
+    fn sign(self) -> Self;
+    /// The rest of a division toward −∞, of the divisor's sign; `None` of a division by zero.
+    fn modulo(self, divisor: Self) -> Option<Self>;
+    /// The rest of a division toward zero, of the dividend's sign; `None` of a division by zero.
+    fn rest(self, divisor: Self) -> Option<Self>;
+    /// The power, wrapped; `None` of zero to the power of a negative number. Other negative powers are cut toward zero.
+    fn power(self, exponent: Self) -> Option<Self>;
+    /// Bits that are in both.
+    fn and(self, other: Self) -> Self;
+    /// Bits that are in one or both.
+    fn or(self, other: Self) -> Self;
+    /// Bits that are in one.
+    fn xor(self, other: Self) -> Self;
+    /// Shifted toward the high bits; zero where no bit stays.
+    fn shifted_left(self, bits: Self) -> Self;
+    /// Shifted toward the low bits; zero where no bit stays.
+    fn shifted_right(self, bits: Self) -> Self;
 }
 
 /// An element type of reals.
@@ -183,6 +207,60 @@ macro_rules! integers {
                 clamp.max.map_or(low, |max| low.min(f64::from(max).floor() as Self))
             }
         }
+
+        impl Integer for $integer {
+            fn sign(self) -> Self {
+                match self.cmp(&0) {
+                    Ordering::Less => (0 as Self).wrapping_sub(1),
+                    Ordering::Equal => 0,
+                    Ordering::Greater => 1,
+                }
+            }
+            fn modulo(self, divisor: Self) -> Option<Self> {
+                let rest = self.rest(divisor)?;
+                let other_sign = (rest < Self::default()) != (divisor < Self::default());
+                Some(if rest != 0 && other_sign { rest.wrapping_add(divisor) } else { rest })
+            }
+            fn rest(self, divisor: Self) -> Option<Self> {
+                (divisor != 0).then(|| self.wrapping_rem(divisor))
+            }
+            fn power(self, exponent: Self) -> Option<Self> {
+                if exponent < Self::default() {
+                    let is_odd = exponent & 1 == 1;
+                    return match i128::from(self) {
+                        0 => None,
+                        1 => Some(1),
+                        -1 => Some(if is_odd { self } else { 1 }),
+                        _ => Some(0),
+                    };
+                }
+                // Squaring: one step per bit of the exponent.
+                let (mut power, mut square, mut left) = (1 as Self, self, exponent);
+                while left != 0 {
+                    if left & 1 == 1 {
+                        power = power.wrapping_mul(square);
+                    }
+                    square = square.wrapping_mul(square);
+                    left >>= 1;
+                }
+                Some(power)
+            }
+            fn and(self, other: Self) -> Self {
+                self & other
+            }
+            fn or(self, other: Self) -> Self {
+                self | other
+            }
+            fn xor(self, other: Self) -> Self {
+                self ^ other
+            }
+            fn shifted_left(self, bits: Self) -> Self {
+                u32::try_from(bits).ok().and_then(|bits| self.checked_shl(bits)).unwrap_or(0)
+            }
+            fn shifted_right(self, bits: Self) -> Self {
+                u32::try_from(bits).ok().and_then(|bits| self.checked_shr(bits)).unwrap_or(0)
+            }
+        }
     )*};
 }
 
@@ -195,4 +273,14 @@ integers! {
     u32, U32;
     i64, I64;
     u64, U64;
+}
+
+/// What `eval` makes of the inputs in f32, rounded once to the type of the first: for half-precision reals.
+pub(super) fn in_f32(inputs: &[&Values], eval: impl FnOnce(&[&Values]) -> Vec<f32>) -> Data {
+    let wide: Vec<Values> = inputs
+        .iter()
+        .map(|values| Values::new(values.shape.clone(), values.data.cast(DType::F32)))
+        .collect();
+    let y = eval(&wide.iter().collect::<Vec<_>>());
+    Data::F32(y).cast(inputs[0].data.dtype())
 }

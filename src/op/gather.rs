@@ -2,10 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use tinsmith_runtime::format::GatherRows;
+use tinsmith_runtime::kernels::Layer;
+
 use super::lower::{Operand, View};
-use super::movement::{self, Move};
+use super::movement::{self, Move, fitting};
+use super::places::{self, place};
 use super::quant::{QuantTensor, Range};
-use super::tensor::{DType, TensorType, Values, picked_indices};
+use super::ranking::around;
+use super::tensor::{TensorType, Values, picked_indices};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -24,11 +29,7 @@ impl Operator for Gather {
         expect::count(inputs, 2..=2)?;
         let (x, indices) = (inputs[0], inputs[1]);
         expect::axis(self.axis, x)?;
-        if !matches!(indices.dtype, DType::I32 | DType::I64) {
-            return Err(OpError::new(format!(
-                "`indices` of i32 or i64 wanted, {indices} found"
-            )));
-        }
+        places::expect_indices(indices)?;
         let shape = [&x.shape[..self.axis], &indices.shape, &x.shape[self.axis + 1..]].concat();
         Ok(vec![TensorType::new(x.dtype, shape)])
     }
@@ -38,22 +39,7 @@ impl Operator for Gather {
         let (x, axis) = (inputs[0], self.axis);
         let extent = x.shape[axis];
         let indices = inputs[1].to_i64().expect("the type check asked for integers");
-        let rows: Result<Vec<usize>, OpError> = indices
-            .iter()
-            .map(|&index| {
-                // i128: adding the extent to an index of i64 cannot overflow it.
-                let index = index as i128;
-                let from_front = if index < 0 { index + extent as i128 } else { index };
-                usize::try_from(from_front)
-                    .ok()
-                    .filter(|&i| i < extent)
-                    .ok_or_else(|| {
-                        OpError::new(format!(
-                            "indices from -{extent} up to but not {extent} wanted, {index} found"
-                        ))
-                    })
-            })
-            .collect();
+        let rows: Result<Vec<usize>, OpError> = indices.iter().map(|&index| place(index, extent)).collect();
         let inner: usize = x.shape[axis + 1..].iter().product();
         let outer: usize = x.shape[..axis].iter().product();
         let picks = picked_indices(
@@ -78,29 +64,19 @@ impl Operator for Gather {
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
         let (x, y, axis) = (inputs[0], outputs[0], self.axis);
-        let indices = inputs
-            .get(1)
-            .and_then(|indices| indices.data.as_deref())
-            .and_then(Values::to_i64);
-        let indices = indices.ok_or_else(|| {
-            OpError::new("the indices are not constant").with_help("make them part of the model")
-        })?;
+        let Some(indices) = inputs[1].data.as_deref() else {
+            return self.lower_computed(inputs, y);
+        };
+        let indices = indices.to_i64().unwrap_or_default();
         let extent = x.ty.shape[axis] as i64;
-        let rows: Vec<i64> = indices
+        let rows: Result<Vec<i64>, OpError> = indices
             .iter()
-            .map(|&row| if row < 0 { row + extent } else { row })
+            .map(|&row| Ok(place(row, x.ty.shape[axis])? as i64))
             .collect();
-        if let Some(outside) = rows.iter().position(|row| !(0..extent).contains(row)) {
-            let index = indices[outside];
-            return Err(OpError::new(format!("index {index} is outside an axis of {extent}")).into());
-        }
+        let rows = rows?;
         let runs = runs(&rows);
         if runs.len() > MAX_RUNS {
-            return Err(OpError::new(format!(
-                "the indices form {} evenly spaced runs; at most {MAX_RUNS} are possible",
-                runs.len()
-            ))
-            .into());
+            return self.lower_table(&rows, x, y);
         }
         let table = movement::table_between(x, y)?;
         let width = y.ty.dtype.bytes();
@@ -117,16 +93,12 @@ impl Operator for Gather {
                 to_strides: vec![rows.len() * inner, inner, 1],
                 to_offset: first * inner,
             };
-            if runs.len() == 1 && table.is_none() && moved.is_one_run() {
+            if runs.len() == 1 && table.is_none() && x.data.is_none() && moved.is_one_run() {
                 view = Some(View::OfInput {
                     byte_offset: moved.from_offset * width,
                 });
             }
-            let source = Operand::Input {
-                index: 0,
-                byte_offset: 0,
-            };
-            calls.push(moved.call(source, table.clone(), width)?);
+            calls.extend(moved.calls(Operand::of_input(0, x), table.clone(), width)?);
             first += run.len;
         }
         Ok(Lowered {
@@ -141,8 +113,44 @@ impl Operator for Gather {
     }
 }
 
-/// The most copies a gather may turn into.
-const MAX_RUNS: usize = 64;
+/// The most copies a gather turns into; where there would be more, a table of indices is shorter.
+const MAX_RUNS: usize = 8;
+
+impl Gather {
+    /// The record of rows along the axis, `count` of them.
+    fn record(&self, x: &QuantTensor, count: usize) -> Result<GatherRows, OpError> {
+        let [outer, extent, inner] = around(&x.ty.shape, self.axis);
+        Ok(GatherRows {
+            outer: fitting(outer)?,
+            extent: fitting(extent)?,
+            count: fitting(count)?,
+            row_bytes: fitting(inner * x.ty.dtype.bytes())?,
+            ..GatherRows::default()
+        })
+    }
+
+    /// By a table of indices in the constants.
+    fn lower_table(&self, rows: &[i64], x: &QuantTensor, y: &QuantTensor) -> Result<Lowered, LowerError> {
+        let rows: Vec<usize> = rows.iter().map(|&row| row as usize).collect();
+        let record = GatherRows {
+            index_bytes: 4,
+            ..self.record(x, rows.len())?
+        };
+        let indices = Operand::Constant(places::table(&rows)?);
+        places::with_requantize(Layer::GatherRows(record), indices, x, y)
+    }
+
+    /// By indices that another node computes. On the device, those out of range stand for the nearest one in it.
+    fn lower_computed(&self, inputs: &[&QuantTensor], y: &QuantTensor) -> Result<Lowered, LowerError> {
+        let (x, indices) = (inputs[0], inputs[1]);
+        let record = GatherRows {
+            index_bytes: places::index_bytes(indices)?,
+            ..self.record(x, indices.ty.len())?
+        };
+        let indices = Operand::of_input(1, indices);
+        places::with_requantize(Layer::GatherRows(record), indices, x, y)
+    }
+}
 
 /// Indices `start, start + step, …`.
 struct Run {

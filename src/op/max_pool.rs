@@ -10,7 +10,7 @@ use super::quant::{QuantTensor, Range};
 use super::real;
 use super::rescale::{self, Codes};
 use super::tensor::{TensorType, Values};
-use super::window::{extents_fit, is_one_image};
+use super::window::{extents_fit, is_small_batch, per_image};
 use super::{
     Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect,
     window::{pooled, unravel},
@@ -32,8 +32,8 @@ impl Operator for MaxPool {
     const ONNX: &'static [&'static str] = &["MaxPool"];
     const CONSTRAINTS: &'static [Constraint<Self>] = &[
         Constraint {
-            text: "the batch is 1",
-            holds: |_, inputs| is_one_image(inputs[0]),
+            text: "the batch is at most 256",
+            holds: |_, inputs| is_small_batch(inputs[0]),
         },
         Constraint {
             text: "rows, columns and channels are at most 65535 each",
@@ -96,7 +96,8 @@ impl Operator for MaxPool {
             index: 0,
             byte_offset: 0,
         };
-        let mut calls = vec![KernelCall::new(Layer::MaxPool(record), vec![source], Vec::new())];
+        let call = KernelCall::new(Layer::MaxPool(record), vec![source], Vec::new());
+        let mut calls = per_image(call, inputs[0], outputs[0]).calls;
         if from != to {
             let table = rescale::requantize(from, to, self.clamp);
             calls.push(movement::table_call(Operand::Output, table, outputs[0].ty.len())?);
@@ -113,16 +114,17 @@ impl Operator for MaxPool {
 }
 
 impl MaxPool {
-    fn lower_real(&self, x: &QuantTensor, y: &QuantTensor) -> Result<Lowered, LowerError> {
-        let (x, y) = (&x.ty.shape, &y.ty.shape);
+    fn lower_real(&self, input: &QuantTensor, output: &QuantTensor) -> Result<Lowered, LowerError> {
+        let (x, y) = (&input.ty.shape, &output.ty.shape);
         let (min, max) = real::ends(self.clamp);
-        Ok(real::pool(Layer::MaxPoolF32(MaxPoolF32 {
+        let layer = Layer::MaxPoolF32(MaxPoolF32 {
             window: self.window.record([x[1], x[2]], [y[1], y[2]])?,
             channels: movement::fitting(x[3])?,
             min,
             max,
             ..MaxPoolF32::default()
-        })))
+        });
+        Ok(real::pool(layer, input, output))
     }
 
     /// The largest of each window: NaN where there is one, the type's least value where all lies in the padding.

@@ -9,66 +9,117 @@
 mod average_pool;
 mod batch_norm;
 mod binary;
+mod bit_cast;
 mod cast;
+mod compare;
 mod concat;
 mod conv2d;
+mod conv_nd;
 pub(crate) mod convolve;
+mod cumulate;
 pub(crate) mod data;
 mod delay;
 mod dense;
 mod dtype;
+mod dynamic_parameters;
 pub mod element;
+mod expand;
 mod expect;
 mod gather;
+mod gather_elements;
+mod gather_nd;
 pub mod gemm;
+mod geometry;
+mod grid_sample;
+mod lookup;
 mod lower;
 mod matmul;
 mod max_pool;
+mod max_pool_indices;
 mod movement;
 mod narrow;
+mod non_max_suppression;
+pub(crate) mod non_zero;
+mod one_hot;
 mod pad;
 mod pairwise;
+mod places;
+pub(crate) mod plain;
 pub mod quant;
 mod quantize_linear;
+mod quantize_to;
+mod ranking;
 mod real;
 mod recurrent;
 mod reduce;
+mod resample;
 pub mod rescale;
 mod reshape;
+mod roi_align;
+mod scatter;
 mod select;
 mod slice;
 mod softmax;
 pub mod tensor;
+mod tf_idf;
 mod transpose;
+mod tree_ensemble;
+mod trilu;
 mod unary;
+pub(crate) mod unique;
 pub mod vectors;
 mod window;
+mod window_nd;
 
 use serde::{Deserialize, Serialize};
 
 pub use average_pool::AveragePool;
 pub use batch_norm::BatchNormalization;
 pub use binary::{Binary, BinaryKind};
-pub use cast::Cast;
+pub use bit_cast::BitCast;
+pub use cast::{Cast, NarrowCast};
+pub use compare::{Compare, CompareKind};
 pub use concat::Concat;
+pub use conv_nd::ConvNd;
 pub use conv2d::Conv2d;
+pub use cumulate::Cumulate;
 pub use delay::Delay;
 pub use dense::Dense;
+pub use dynamic_parameters::DynamicParameters;
+pub use expand::Expand;
 pub use gather::Gather;
+pub use gather_elements::GatherElements;
+pub use gather_nd::GatherNd;
+pub use grid_sample::{Coordinates, GridSample, SampleMode, SamplePadding};
+pub use lookup::Lookup;
 pub use lower::{KernelCall, LowerError, Lowered, Operand, Proof, View};
 pub use matmul::MatMul;
 pub use max_pool::MaxPool;
+pub use max_pool_indices::MaxPoolIndices;
+pub use narrow::{Encoding, RoundMode};
+pub use non_max_suppression::NonMaxSuppression;
+pub use non_zero::NonZero;
+pub use one_hot::OneHot;
 pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
-pub use recurrent::{Activation, Cell, Function, Recurrent};
+pub use quantize_to::{DequantizeTo, QuantizeTo};
+pub use ranking::TopK;
 pub use reduce::{Reduce, ReduceKind};
+pub use resample::Resample;
 pub use reshape::Reshape;
+pub use roi_align::RoiAlign;
+pub use scatter::{Reduction, Scatter, ScatterKind};
 pub use select::Select;
 pub use slice::Slice;
 pub use softmax::{Softmax, SoftmaxKind};
+pub use tf_idf::{Gram, TfIdf};
 pub use transpose::Transpose;
+pub use tree_ensemble::{Aggregate, Test, TreeEnsemble, TreeNode};
+pub use trilu::Trilu;
 pub use unary::{Unary, UnaryKind};
+pub use unique::Unique;
 pub use window::Window;
+pub use window_nd::WindowNd;
 
 use crate::target::Target;
 use quant::{QuantParams, QuantTensor, Range};
@@ -282,23 +333,47 @@ operators! {
     AveragePool,
     BatchNormalization,
     Binary,
+    BitCast,
     Cast,
+    Compare,
     Concat,
     Conv2d,
+    Cumulate,
+    ConvNd,
     Delay,
     Dense,
     DequantizeLinear,
+    DequantizeTo,
+    DynamicParameters,
+    Expand,
     Gather,
+    GatherElements,
+    GatherNd,
+    Lookup,
     MatMul,
     MaxPool,
+    NarrowCast,
+    NonMaxSuppression,
+    NonZero,
+    OneHot,
     Pad,
     QuantizeLinear,
     Reduce,
-    Recurrent,
+    QuantizeTo,
     Reshape,
     Select,
+    Scatter,
+    GridSample,
+    MaxPoolIndices,
+    Resample,
+    RoiAlign,
     Slice,
     Softmax,
+    TfIdf,
+    TopK,
     Transpose,
+    TreeEnsemble,
+    Trilu,
     Unary,
+    Unique,
 }

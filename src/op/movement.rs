@@ -1,10 +1,10 @@
-//! Moving int8 elements: what transposes, concatenations, slices, pads and gathers lower to.
+//! Moving elements: what transposes, concatenations, slices, pads and gathers lower to.
 
 use tinsmith_runtime::format::{StridedCopy, Table};
 use tinsmith_runtime::kernels::Layer;
 
 use super::lower::{KernelCall, LowerError, Lowered, Operand, View};
-use super::quant::QuantTensor;
+use super::quant::{QuantTensor, Quantization};
 use super::tensor::row_major_strides;
 use super::{Clamp, OpError};
 use super::{real, rescale};
@@ -12,7 +12,10 @@ use super::{real, rescale};
 /// Dimensions of the runtime's strided copy.
 const MAX_DIMS: usize = 5;
 
-/// `to[to_offset + Σ dᵢ·to_stridesᵢ] = from[from_offset + Σ dᵢ·from_stridesᵢ]`, in elements of one byte.
+/// The most copies that one node turns into.
+pub(super) const MAX_CALLS: usize = 64;
+
+/// `to[to_offset + Σ dᵢ·to_stridesᵢ] = from[from_offset + Σ dᵢ·from_stridesᵢ]`, in elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Move {
     /// Elements per dimension, outermost first.
@@ -81,42 +84,79 @@ impl Move {
         collapsed.dims.len() == 1 && collapsed.from_strides == [1] && collapsed.to_strides == [1]
     }
 
-    /// The kernel call that does it, through `table` where one is given.
+    /// The kernel calls that do it, through `table` where one is given: one, or where more dimensions are left than the
+    /// runtime's copy has, one per index of the shortest of them.
     ///
     /// # Errors
-    /// Where more dimensions are left than the runtime's copy has, or an extent does not fit its record.
-    pub(super) fn call(
+    /// Where that takes more than [`MAX_CALLS`], or an extent does not fit its record.
+    pub(super) fn calls(
         &self,
         source: Operand,
         table: Option<Vec<u8>>,
         width: usize,
-    ) -> Result<KernelCall, OpError> {
-        let collapsed = self.collapsed();
-        let missing = MAX_DIMS.checked_sub(collapsed.dims.len()).ok_or_else(|| {
-            OpError::new(format!(
-                "moves data along {} dimensions that do not run on; at most {MAX_DIMS} are possible",
-                collapsed.dims.len()
-            ))
-            .with_help("split it into two steps of fewer dimensions each")
-        })?;
+    ) -> Result<Vec<KernelCall>, OpError> {
+        let mut parts = vec![self.collapsed()];
+        while parts[0].dims.len() > MAX_DIMS {
+            let dims = &parts[0].dims;
+            let shortest = (0..dims.len()).min_by_key(|&axis| dims[axis]).unwrap_or(0);
+            if parts.len() * dims[shortest] > MAX_CALLS {
+                return Err(OpError::new(format!(
+                    "moves data along {} dimensions that do not run on, in more than {MAX_CALLS} copies of {MAX_DIMS} each",
+                    dims.len()
+                ))
+                .with_help("split it into two steps of fewer dimensions each"));
+            }
+            parts = parts.iter().flat_map(|part| part.along(shortest)).collect();
+        }
+        parts
+            .iter()
+            .map(|part| part.call(source.clone(), table.clone(), width))
+            .collect()
+    }
+
+    /// One move per index of an axis, each without it.
+    fn along(&self, axis: usize) -> impl Iterator<Item = Self> {
+        (0..self.dims[axis]).map(move |index| {
+            let mut part = self.clone();
+            part.dims.remove(axis);
+            let from = part.from_strides.remove(axis) * index as i64;
+            part.from_offset = part.from_offset.wrapping_add_signed(from as isize);
+            part.to_offset += part.to_strides.remove(axis) * index;
+            part
+        })
+    }
+
+    /// The kernel call of a move over few enough dimensions.
+    fn call(&self, source: Operand, table: Option<Vec<u8>>, width: usize) -> Result<KernelCall, OpError> {
+        let missing = MAX_DIMS - self.dims.len();
         let mut record = StridedCopy {
             dims: [1; MAX_DIMS],
             element_bytes: fitting(width)?,
             use_table: table.is_some().into(),
             ..StridedCopy::default()
         };
-        for (i, &extent) in collapsed.dims.iter().enumerate() {
+        for (i, &extent) in self.dims.iter().enumerate() {
             let at = i + missing;
             record.dims[at] = fitting(extent)?;
-            record.ifm_strides[at] = fitting(collapsed.from_strides[i])?;
-            record.ofm_strides[at] = fitting(collapsed.to_strides[i])?;
+            record.ifm_strides[at] = fitting(self.from_strides[i])?;
+            record.ofm_strides[at] = fitting(self.to_strides[i])?;
         }
         let source = match source {
             Operand::Input { index, byte_offset } => Operand::Input {
                 index,
                 byte_offset: byte_offset + self.from_offset * width,
             },
-            Operand::Output | Operand::Constant(_) => source,
+            // A block of constants is read from its first byte on.
+            Operand::Constant(_)
+                if self.from_offset > 0 && self.from_strides.iter().any(|&step| step < 0) =>
+            {
+                return Err(OpError::new("reads a constant backwards"));
+            }
+            Operand::Constant(mut bytes) => {
+                bytes.drain(..(self.from_offset * width).min(bytes.len()));
+                Operand::Constant(bytes)
+            }
+            Operand::Output => source,
         };
         Ok(KernelCall {
             ofm_byte_offset: self.to_offset * width,
@@ -136,7 +176,8 @@ pub(super) fn fitting<N: Copy + std::fmt::Display, T: TryFrom<N>>(number: N) -> 
 
 /// The table between two tensors' parameters; `None` where they are the same.
 pub(super) fn table_between(x: &QuantTensor, y: &QuantTensor) -> Result<Option<Vec<u8>>, OpError> {
-    if x.is_real() && y.is_real() {
+    let are_plain = [x, y].map(|tensor| tensor.quantization == Quantization::Plain);
+    if are_plain == [true, true] && x.ty.dtype == y.ty.dtype {
         return Ok(None);
     }
     let (from, to) = (
@@ -173,20 +214,19 @@ pub(super) fn lower_move(
     }
     let table = table_between(x, y)?;
     let width = y.ty.dtype.bytes();
-    let source = Operand::Input {
-        index: 0,
-        byte_offset: 0,
-    };
+    let source = Operand::of_input(0, x);
     let one_run = moved.is_one_run();
-    let view = (one_run && table.is_none()).then_some(View::OfInput {
+    let view = (one_run && table.is_none() && x.data.is_none()).then_some(View::OfInput {
         byte_offset: moved.from_offset * width,
     });
-    let call = match table {
-        Some(table) if one_run && moved.from_offset == 0 => table_call(source, table, y.ty.len())?,
-        table => moved.call(source, table, width)?,
+    let calls = match table {
+        Some(table) if one_run && moved.from_offset == 0 && x.data.is_none() => {
+            vec![table_call(source, table, y.ty.len())?]
+        }
+        table => moved.calls(source, table, width)?,
     };
     Ok(Lowered {
-        calls: vec![call],
+        calls,
         view,
         ..Lowered::default()
     })

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Clamp;
 use super::lower::{KernelCall, Operand};
 use super::movement::{self, Move};
-use super::quant::{QuantTensor, Range};
+use super::quant::{QuantTensor, Quantization, Range};
 use super::rescale::{self, Codes};
 use super::tensor::{Data, TensorType, Values, picked_indices, row_major_strides, strided_indices};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
@@ -22,6 +22,8 @@ pub enum PadMode {
     Edge,
     /// The inside, mirrored without repeating the edge.
     Reflect,
+    /// The inside, beginning anew.
+    Wrap,
 }
 
 /// The input, surrounded. Negative pads were turned into slices at import.
@@ -49,9 +51,10 @@ impl Operator for Pad {
             let (before, after) = (self.before[axis], self.after[axis]);
             let most = match self.mode {
                 PadMode::Constant(_) => usize::MAX,
-                PadMode::Edge if *extent > 0 => usize::MAX,
-                PadMode::Edge => 0,
-                PadMode::Reflect => extent.saturating_sub(1),
+                PadMode::Edge | PadMode::Wrap if *extent > 0 => usize::MAX,
+                // An extent of 1 is its own mirror image.
+                PadMode::Reflect if *extent > 0 => usize::MAX,
+                PadMode::Edge | PadMode::Wrap | PadMode::Reflect => 0,
             };
             if before > most || after > most {
                 return Err(OpError::new(format!(
@@ -82,9 +85,12 @@ impl Operator for Pad {
             }
             return Ok(vec![Values::new(ty.shape, data.gather(sources.into_iter()))]);
         }
-        let mirrored = self.mode == PadMode::Reflect;
         let picks: Vec<Vec<usize>> = (0..x.shape.len())
-            .map(|axis| picks(x.shape[axis], self.before[axis], ty.shape[axis], mirrored))
+            .map(|axis| {
+                let places = 0..ty.shape[axis];
+                let from = |place| self.mode.source(x.shape[axis], self.before[axis], place);
+                places.map(from).collect()
+            })
             .collect();
         let data = x.data.gather(picked_indices(&x.shape, &picks).into_iter());
         Ok(vec![Values::new(ty.shape, data)])
@@ -94,7 +100,9 @@ impl Operator for Pad {
         match self.mode {
             // Zero is in every range.
             PadMode::Constant(value) if value != 0.0 => OutputParams::Observed,
-            PadMode::Constant(_) | PadMode::Edge | PadMode::Reflect => OutputParams::SameAsInput(0),
+            PadMode::Constant(_) | PadMode::Edge | PadMode::Reflect | PadMode::Wrap => {
+                OutputParams::SameAsInput(0)
+            }
         }
     }
 
@@ -115,11 +123,7 @@ impl Operator for Pad {
             calls.push(KernelCall::new(fill(value, y)?, Vec::new(), Vec::new()));
         }
         for part in self.parts(&x.ty.shape, &y.ty.shape) {
-            let source = Operand::Input {
-                index: 0,
-                byte_offset: 0,
-            };
-            calls.push(part.call(source, table.clone(), y.ty.dtype.bytes())?);
+            calls.extend(part.calls(Operand::of_input(0, x), table.clone(), y.ty.dtype.bytes())?);
         }
         Ok(Lowered {
             calls,
@@ -133,8 +137,21 @@ impl Operator for Pad {
 }
 
 /// What fills `y` with `value`.
-fn fill(value: f32, y: &QuantTensor) -> Result<Layer, OpError> {
+pub(super) fn fill(value: f32, y: &QuantTensor) -> Result<Layer, OpError> {
     let count = movement::fitting(y.ty.len())?;
+    if y.quantization == Quantization::Plain && !y.is_real() {
+        // Zero is zero bytes in every type.
+        if value.to_bits() != 0 {
+            return Err(OpError::new(format!(
+                "fills {} with {value}; elements that are not f32 or int8 can be filled with 0 only",
+                y.ty
+            )));
+        }
+        return Ok(Layer::Fill(Fill {
+            count: movement::fitting(y.ty.bytes())?,
+            ..Fill::default()
+        }));
+    }
     if y.is_real() {
         return Ok(Layer::FillF32(FillF32 {
             count,
@@ -167,19 +184,25 @@ impl Pad {
             to_strides,
         }];
         for (axis, &extent) in from.iter().enumerate() {
-            let (before, after) = (self.before[axis], self.after[axis]);
-            let last = extent.saturating_sub(1);
+            let before = self.before[axis];
             // First index read, step of it, first index written, indices.
-            let mut segments = vec![(0, 1, before, extent)];
-            match self.mode {
-                PadMode::Constant(_) => {}
-                PadMode::Edge => segments.extend([(0, 0, 0, before), (last, 0, before + extent, after)]),
-                PadMode::Reflect => segments.extend([
-                    (before, -1, 0, before),
-                    (last.saturating_sub(1), -1, before + extent, after),
-                ]),
+            let mut segments: Vec<(usize, i64, usize, usize)> = Vec::new();
+            let places = match self.mode {
+                PadMode::Constant(_) => before..before + extent,
+                PadMode::Edge | PadMode::Reflect | PadMode::Wrap => 0..before + extent + self.after[axis],
+            };
+            for place in places {
+                let read = self.mode.source(extent, before, place);
+                let next = read as i64;
+                match segments.last_mut() {
+                    Some((first, step, _, len)) if *len == 1 && (next - *first as i64).abs() <= 1 => {
+                        *step = next - *first as i64;
+                        *len = 2;
+                    }
+                    Some((first, step, _, len)) if *first as i64 + *step * *len as i64 == next => *len += 1,
+                    _ => segments.push((read, 1, place, 1)),
+                }
             }
-            segments.retain(|&(_, _, _, extent)| extent > 0);
             parts = parts
                 .iter()
                 .flat_map(|part| segments.iter().map(move |segment| (part, segment)))
@@ -197,16 +220,20 @@ impl Pad {
     }
 }
 
-/// Where each of `padded` places along an axis takes its element from, of `extent` that begin after `before`.
-fn picks(extent: usize, before: usize, padded: usize, mirrored: bool) -> Vec<usize> {
-    let last = extent.saturating_sub(1);
-    (0..padded)
-        .map(|place| match place.checked_sub(before) {
-            None if mirrored => before - place,
-            None => 0,
-            Some(inside) if inside <= last => inside,
-            Some(beyond) if mirrored => 2 * last - beyond,
-            Some(_) => last,
-        })
-        .collect()
+impl PadMode {
+    /// Where a place along a padded axis takes its element from, of `extent` that begin after `before`.
+    fn source(self, extent: usize, before: usize, place: usize) -> usize {
+        let last = extent.saturating_sub(1);
+        // Before the inside is negative; extents are far below i64's.
+        let inside = place as i64 - before as i64;
+        let round = |length: usize| inside.rem_euclid(length.max(1) as i64) as usize;
+        match self {
+            Self::Constant(_) | Self::Edge => inside.clamp(0, last as i64) as usize,
+            Self::Wrap => round(extent),
+            Self::Reflect => {
+                let there = round(2 * last);
+                there.min(2 * last - there)
+            }
+        }
+    }
 }

@@ -3,17 +3,14 @@
 use std::collections::BTreeSet;
 
 use tinsmith_runtime::Rounding;
-use tinsmith_runtime::format::{Add, Mul};
+use tinsmith_runtime::format::{Add, MinMax, Mul};
 use tinsmith_runtime::kernels::Layer;
 
-use super::lower::{KernelCall, LowerError, Lowered, Operand, Proof};
+use super::geometry::Geometry;
+use super::lower::{InexactChannel, LowerError, Lowered, Operand, Proof};
 use super::quant::{QuantParams, QuantTensor, Quantization};
 use super::rescale::{self, Codes, Dyadic, Factor, Reach, Side};
-use super::tensor::row_major_strides;
 use super::{Binary, BinaryKind, OpError, movement};
-
-/// Dimensions of the runtime's elementwise records.
-const MAX_DIMS: usize = 4;
 
 /// The exact value of a constant of one element: int8 with parameters, or a real.
 pub(super) fn one_value(tensor: &QuantTensor) -> Option<Dyadic> {
@@ -28,75 +25,15 @@ pub(super) fn one_value(tensor: &QuantTensor) -> Option<Dyadic> {
     }
 }
 
-/// Where the elements of two operands lie, over the dimensions of the output that do not run on.
-pub(super) struct Geometry {
-    dims: Vec<usize>,
-    strides: [Vec<usize>; 2],
-}
-
-impl Geometry {
-    /// Two shapes broadcast to that of the output: without extents of one, with neighbours joined that run on in both
-    /// operands.
-    pub(super) fn new(shapes: [&[usize]; 2], to: &[usize]) -> Result<Self, OpError> {
-        let all = shapes.map(|shape| broadcast_strides(shape, to));
-        let mut dims: Vec<usize> = Vec::new();
-        let mut strides: [Vec<usize>; 2] = Default::default();
-        for (i, &extent) in to.iter().enumerate() {
-            if extent == 1 {
-                continue;
-            }
-            let own = [0, 1].map(|side: usize| all[side][i]);
-            let runs_on =
-                !dims.is_empty() && (0..2).all(|side| strides[side].last() == Some(&(own[side] * extent)));
-            if !runs_on {
-                dims.push(1);
-                strides.iter_mut().for_each(|strides| strides.push(0));
-            }
-            let last = dims.len() - 1;
-            dims[last] *= extent;
-            for side in 0..2 {
-                strides[side][last] = own[side];
-            }
-        }
-        if dims.len() > MAX_DIMS {
-            return Err(OpError::new(format!(
-                "broadcasting alternates between {} groups of axes; at most {MAX_DIMS} are possible",
-                dims.len()
-            )));
-        }
-        Ok(Self { dims, strides })
-    }
-
-    /// The output's extents as a record holds them.
-    pub(super) fn dims(&self) -> Result<[u32; MAX_DIMS], OpError> {
-        Self::field(&self.dims, 1)
-    }
-
-    /// The strides of one operand as a record holds them.
-    pub(super) fn strides(&self, side: usize) -> Result<[u32; MAX_DIMS], OpError> {
-        Self::field(&self.strides[side], 0)
-    }
-
-    /// Extents or strides as a record holds them, outermost first.
-    fn field(numbers: &[usize], missing: u32) -> Result<[u32; MAX_DIMS], OpError> {
-        let mut field = [missing; MAX_DIMS];
-        let first = MAX_DIMS - numbers.len();
-        for (slot, &number) in field[first..].iter_mut().zip(numbers) {
-            *slot = movement::fitting(number)?;
-        }
-        Ok(field)
-    }
-}
-
 /// The two operands of int8.
 pub(super) struct Sides<'a> {
-    geometry: Geometry,
-    operands: [Term<'a>; 2],
+    geometry: Geometry<2>,
+    inputs: [&'a QuantTensor; 2],
+    operands: [Term; 2],
 }
 
 /// One operand.
-struct Term<'a> {
-    tensor: &'a QuantTensor,
+struct Term {
     params: QuantParams,
     /// The codes it can hold, ascending.
     codes: Vec<i8>,
@@ -111,7 +48,6 @@ impl<'a> Sides<'a> {
             })?;
             let constant = tensor.data.as_deref().and_then(|values| values.as_i8());
             Ok(Term {
-                tensor,
                 params,
                 codes: match constant {
                     Some(codes) => codes
@@ -130,25 +66,21 @@ impl<'a> Sides<'a> {
                 operand(inputs[1], "second operand")?,
             ],
             geometry: Geometry::new([&inputs[0].ty.shape, &inputs[1].ty.shape], &y.ty.shape)?,
+            inputs: [inputs[0], inputs[1]],
         })
     }
 
-    /// The call of a record that computes `y` from both operands.
-    fn call(&self, layer: Layer, y: &QuantTensor) -> KernelCall {
-        let sources = [0, 1].map(|index| Operand::of_input(index, self.operands[index].tensor));
-        // An element may take the place of the one operand that is read in step with the output.
-        let in_place = (0..2).filter(|&side| {
-            let operand = &self.operands[side];
-            operand.tensor.data.is_none() && operand.tensor.ty.len() == y.ty.len()
-        });
-        KernelCall {
-            in_place: in_place.collect(),
-            ..KernelCall::new(layer, sources.into(), Vec::new())
+    /// What computes `y` from both operands by calls of a record.
+    fn calls(&self, layer: Layer, y: &QuantTensor, proof: Proof) -> Lowered {
+        Lowered {
+            calls: self.geometry.calls(layer, &self.inputs, y),
+            view: None,
+            proof,
         }
     }
 }
 
-impl Term<'_> {
+impl Term {
     fn side(&self) -> Side<'_> {
         Side {
             scale: self.params.scale,
@@ -156,17 +88,6 @@ impl Term<'_> {
             codes: &self.codes,
         }
     }
-}
-
-/// Elements from one index of `to` to the next in a row-major tensor of `shape`; 0 where it is broadcast.
-fn broadcast_strides(shape: &[usize], to: &[usize]) -> Vec<usize> {
-    let strides = row_major_strides(shape);
-    let lead = to.len() - shape.len();
-    let own = shape
-        .iter()
-        .zip(strides)
-        .map(|(&extent, stride)| if extent == 1 { 0 } else { stride });
-    std::iter::repeat_n(0, lead).chain(own).collect()
 }
 
 impl Binary {
@@ -183,13 +104,24 @@ impl Binary {
         if self.kind == BinaryKind::Div && !constant_first && value.is_zero() {
             return Err(OpError::new("a division by the constant zero").into());
         }
-        let table = rescale::binary_constant(self.kind, from, value, constant_first, to, self.clamp)?;
+        let (table, unsure) =
+            rescale::binary_constant(self.kind, from, value, constant_first, to, self.clamp)?;
         let source = Operand::Input {
             index: constant_first.into(),
             byte_offset: 0,
         };
         let call = movement::table_call(source, table, y.ty.len())?;
-        Ok(Lowered::one(call, Proof::default()))
+        let proof = Proof {
+            inexact: unsure
+                .into_iter()
+                .map(|code| InexactChannel {
+                    channel: (i32::from(code) + 128) as usize,
+                    factor: f64::from(from.scale) / f64::from(to.scale),
+                })
+                .collect(),
+            ..Proof::default()
+        };
+        Ok(Lowered::one(call, proof))
     }
 
     /// Sums and differences.
@@ -224,7 +156,7 @@ impl Binary {
         let mut proof = Proof::default();
         let factor = f64::from(a.params.scale) / f64::from(to.scale);
         proof.record(0, factor, found.fit, found.rounding);
-        Ok(Lowered::one(sides.call(Layer::Add(record), y), proof))
+        Ok(sides.calls(Layer::Add(record), y, proof))
     }
 
     /// Products.
@@ -266,6 +198,26 @@ impl Binary {
         };
         let mut proof = Proof::default();
         proof.record(0, factor.to_f64(), solved.fit, solved.scale.rounding);
-        Ok(Lowered::one(sides.call(Layer::Mul(record), y), proof))
+        Ok(sides.calls(Layer::Mul(record), y, proof))
+    }
+
+    /// The lesser or the greater: both operands brought to the output's codes, which rounding keeps in order.
+    pub(super) fn lower_min_max(&self, sides: &Sides<'_>, y: &QuantTensor) -> Result<Lowered, LowerError> {
+        let to = rescale::activation(Some(y), "output")?;
+        let record = MinMax {
+            dims: sides.geometry.dims()?,
+            a_strides: sides.geometry.strides(0)?,
+            b_strides: sides.geometry.strides(1)?,
+            greatest: (self.kind == BinaryKind::Max).into(),
+            ..MinMax::default()
+        };
+        let tables = sides.operands.iter();
+        let tables = tables.flat_map(|operand| rescale::requantize(operand.params, to, self.clamp));
+        let tables: Vec<u8> = tables.collect();
+        let mut lowered = sides.calls(Layer::MinMax(record), y, Proof::default());
+        for call in &mut lowered.calls {
+            call.constants.clone_from(&tables);
+        }
+        Ok(lowered)
     }
 }

@@ -54,6 +54,7 @@ impl Operator for QuantizeLinear {
             DType::I8 => Data::I8(steps.map(|q| q as i8).collect()),
             DType::U8 => Data::U8(steps.map(|q| q as u8).collect()),
             DType::I16 => Data::I16(steps.map(|q| q as i16).collect()),
+            DType::U16 => Data::U16(steps.map(|q| q as u16).collect()),
             _ => Data::I32(steps.map(|q| q as i32).collect()),
         };
         Ok(vec![Values::new(ty.shape, data)])
@@ -138,9 +139,12 @@ fn check(axis: usize, inputs: &[&TensorType]) -> Result<(), OpError> {
     expect::count(inputs, 3..=3)?;
     let (x, scale, zero_point) = (inputs[0], inputs[1], inputs[2]);
     expect::dtype("scale", scale, DType::F32)?;
-    if !matches!(zero_point.dtype, DType::I8 | DType::U8 | DType::I16 | DType::I32) {
+    if !matches!(
+        zero_point.dtype,
+        DType::I8 | DType::U8 | DType::I16 | DType::U16 | DType::I32
+    ) {
         return Err(OpError::new(format!(
-            "`zero_point` of i8, u8, i16 or i32 wanted, {zero_point} found"
+            "`zero_point` of i8, u8, i16, u16 or i32 wanted, {zero_point} found"
         )));
     }
     expect::shape("zero_point", zero_point, &scale.shape)?;

@@ -1,17 +1,20 @@
 //! What the kernels over reals share: operators whose output is f32 and not quantized.
 
 use tinsmith_runtime::format::{
-    BinaryF32, CONSTANT_ALIGN, Conv2dF32, DenseF32, Dequantize, MatMulF32, Quantize, ReduceF32, SoftmaxF32,
-    UnaryF32,
+    BinaryF32, CONSTANT_ALIGN, Conv2dF32, ConvNdF32, DenseF32, Dequantize, FunctionF32, MatMulF32, PowerF32,
+    Quantize, ReduceF32, SoftmaxF32, UnaryF32,
 };
 use tinsmith_runtime::kernels::Layer;
 
+use super::geometry::Geometry;
 use super::lower::{KernelCall, LowerError, Lowered, Operand, Proof};
 use super::movement::fitting;
-use super::pairwise::Geometry;
 use super::quant::QuantTensor;
 use super::tensor::row_major_strides;
-use super::{BinaryKind, Clamp, OpError, Reduce, ReduceKind, Softmax, SoftmaxKind, UnaryKind, Window};
+use super::window::per_image;
+use super::{
+    BinaryKind, Clamp, ConvNd, OpError, Reduce, ReduceKind, Softmax, SoftmaxKind, UnaryKind, Window,
+};
 
 /// All of a node's first input.
 const FIRST: Operand = Operand::Input {
@@ -69,7 +72,19 @@ pub(super) fn convolution(
     inputs: &[&QuantTensor],
     y: &QuantTensor,
 ) -> Result<Lowered, LowerError> {
-    let (x, y) = (&inputs[0].ty.shape, &y.ty.shape);
+    let (input, output) = (inputs[0], y);
+    let (x, y) = (&input.ty.shape, &output.ty.shape);
+    if inputs[1..].iter().any(|tensor| tensor.data.is_none()) {
+        let window = window.general([y[1], y[2]]);
+        return Ok(convolution_nd(
+            &ConvNd {
+                window,
+                groups,
+                clamp,
+            },
+            inputs,
+        )?);
+    }
     let (min, max) = ends(clamp);
     let record = Conv2dF32 {
         window: window.record([x[1], x[2]], [y[1], y[2]])?,
@@ -81,10 +96,11 @@ pub(super) fn convolution(
         ..Conv2dF32::default()
     };
     let (constants, padding_bytes) = products_block(inputs, y[3])?;
-    Ok(Lowered::from(KernelCall {
+    let call = KernelCall {
         padding_bytes,
         ..KernelCall::new(Layer::Conv2dF32(record), vec![FIRST], constants)
-    }))
+    };
+    Ok(per_image(call, input, output))
 }
 
 /// A product with constant weights.
@@ -113,6 +129,9 @@ pub(super) fn binary(
     inputs: &[&QuantTensor],
     y: &QuantTensor,
 ) -> Result<Lowered, LowerError> {
+    let operation = kind
+        .of_reals()
+        .ok_or_else(|| OpError::new(format!("{kind:?} has no kernel over reals")))?;
     let geometry = Geometry::new([&inputs[0].ty.shape, &inputs[1].ty.shape], &y.ty.shape)?;
     let (min, max) = ends(clamp);
     let record = BinaryF32 {
@@ -121,40 +140,42 @@ pub(super) fn binary(
         b_strides: geometry.strides(1)?,
         min,
         max,
-        kind: match kind {
-            BinaryKind::Add => 0,
-            BinaryKind::Sub => 1,
-            BinaryKind::Mul => 2,
-            BinaryKind::Div => 3,
-        },
+        kind: operation.code(),
         ..BinaryF32::default()
     };
-    let operand = |index: usize| Operand::of_input(index, inputs[index]);
-    let in_place = (0..2).filter(|&i| inputs[i].data.is_none() && inputs[i].ty.len() == y.ty.len());
-    Ok(Lowered::from(KernelCall {
-        in_place: in_place.collect(),
-        ..KernelCall::new(Layer::BinaryF32(record), vec![operand(0), operand(1)], Vec::new())
-    }))
+    let layer = if operation.is_simple() {
+        Layer::BinaryF32(record)
+    } else {
+        Layer::PowerF32(PowerF32(record))
+    };
+    Ok(Lowered {
+        calls: geometry.calls(layer, inputs, y),
+        ..Lowered::default()
+    })
 }
 
 /// A function of one value.
 pub(super) fn unary(kind: UnaryKind, x: &QuantTensor) -> Result<Lowered, LowerError> {
-    let (code, clamp) = match kind {
-        UnaryKind::Clamp(clamp) => (0, clamp),
-        UnaryKind::Sigmoid => (1, Clamp::NONE),
-        UnaryKind::Tanh => (2, Clamp::NONE),
-    };
-    let (min, max) = ends(clamp);
-    let record = UnaryF32 {
-        count: fitting(x.ty.len())?,
-        min,
-        max,
-        kind: code,
-        ..UnaryF32::default()
+    let (function, alpha, beta) = kind.function();
+    let (count, kind) = (fitting(x.ty.len())?, function.code());
+    let layer = if function.is_simple() {
+        Layer::UnaryF32(UnaryF32 {
+            count,
+            alpha,
+            beta,
+            kind,
+            ..UnaryF32::default()
+        })
+    } else {
+        Layer::FunctionF32(FunctionF32 {
+            count,
+            kind,
+            ..FunctionF32::default()
+        })
     };
     Ok(Lowered::from(KernelCall {
         in_place: vec![0],
-        ..KernelCall::new(Layer::UnaryF32(record), vec![FIRST], Vec::new())
+        ..KernelCall::new(layer, vec![FIRST], Vec::new())
     }))
 }
 
@@ -170,6 +191,7 @@ pub(super) fn softmax(op: &Softmax, x: &QuantTensor) -> Result<Lowered, LowerErr
             SoftmaxKind::Probability => 0,
             SoftmaxKind::Logarithm => 1,
             SoftmaxKind::Greatest => 2,
+            SoftmaxKind::Attended => 3,
         },
         ..SoftmaxF32::default()
     };
@@ -260,7 +282,7 @@ pub(super) fn matmul(
     batch: &[usize],
     inputs: &[&QuantTensor],
 ) -> Result<Lowered, LowerError> {
-    let geometry = Geometry::new(batches, batch)?;
+    let geometry = Geometry::new(batches, batch)?.in_one_call()?;
     let strides = |side: usize, elements: usize| -> Result<[u32; 4], OpError> {
         let elements: u32 = fitting(elements)?;
         let scaled = |stride: u32| stride.checked_mul(elements);
@@ -286,9 +308,40 @@ pub(super) fn matmul(
     )))
 }
 
-/// A pool: one call of a record that its operator fills in.
-pub(super) fn pool(layer: Layer) -> Lowered {
-    Lowered::from(KernelCall::new(layer, vec![FIRST], Vec::new()))
+/// A pool: a call per image of a record that its operator fills in.
+pub(super) fn pool(layer: Layer, x: &QuantTensor, y: &QuantTensor) -> Lowered {
+    per_image(KernelCall::new(layer, vec![FIRST], Vec::new()), x, y)
+}
+
+/// A convolution over up to three axes, its weights and biases constant or computed.
+pub(super) fn convolution_nd(op: &ConvNd, inputs: &[&QuantTensor]) -> Result<Lowered, OpError> {
+    let (x, axes) = (&inputs[0].ty.shape, op.window.axes());
+    let out_c = inputs[1].ty.shape[0];
+    let (min, max) = ends(op.clamp);
+    let record = ConvNdF32 {
+        images: fitting(x[0])?,
+        window: op.window.record(&x[1..=axes])?,
+        in_c: fitting(x[axes + 1])?,
+        out_c: fitting(out_c)?,
+        groups: fitting(op.groups)?,
+        min,
+        max,
+        ..ConvNdF32::default()
+    };
+    let bias = match inputs.get(2) {
+        Some(bias) => Operand::of_input(2, bias),
+        None => Operand::Constant(vec![0; 4 * out_c]),
+    };
+    let sources = vec![
+        Operand::of_input(0, inputs[0]),
+        Operand::of_input(1, inputs[1]),
+        bias,
+    ];
+    Ok(Lowered::from(KernelCall::new(
+        Layer::ConvNdF32(record),
+        sources,
+        Vec::new(),
+    )))
 }
 
 /// The change between codes and reals that a node makes which otherwise leaves every element where it is; `None` where

@@ -1,52 +1,47 @@
-//! Select: one of two tensors, whole. What an If with a condition of run time becomes; the scheduler lets the nodes
-//! that only the other one needs rest.
+//! Where: <https://onnx.ai/onnx/operators/onnx__Where.html>.
 
 use serde::{Deserialize, Serialize};
 
-use super::lower::{KernelCall, Operand};
-use super::movement;
+use super::binary::broadcast;
 use super::quant::{QuantTensor, Range};
-use super::tensor::{DType, TensorType, Values, View};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::tensor::{DType, TensorType, Values, View, broadcast_indices};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, plain};
 use crate::target::Target;
-use tinsmith_runtime::kernels::Layer;
 
-/// `y = condition ? a : b`. Inputs: `condition`, one Boolean, `a` and `b` of one type.
+/// `y = condition ? a : b` elementwise.
+///
+/// Inputs: `condition` of truth values, `a` and `b` of one element type, whatever it is; the three shapes broadcast to
+/// one another. The output has the type of `a`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Select {}
 
 impl Operator for Select {
-    const ONNX: &'static [&'static str] = &["If", "Loop"];
+    const ONNX: &'static [&'static str] = &["Where"];
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
         expect::count(inputs, 3..=3)?;
         expect::dtype("condition", inputs[0], DType::Bool)?;
-        if inputs[0].len() != 1 {
-            return Err(OpError::new(format!("one condition wanted, {} found", inputs[0])));
-        }
-        if inputs[1] != inputs[2] {
-            return Err(OpError::new(format!(
-                "two tensors of one type wanted, {} and {} found",
-                inputs[1], inputs[2]
-            )));
-        }
-        Ok(vec![inputs[1].clone()])
+        expect::dtype("b", inputs[2], inputs[1].dtype)?;
+        Ok(vec![TensorType::new(inputs[1].dtype, broadcast(inputs)?)])
     }
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
-        expect::output(self, inputs)?;
-        let View::Bool(&[condition]) = inputs[0].data.view() else {
-            return Err(OpError::new(format!(
-                "one condition wanted, {} found",
-                inputs[0].ty()
-            )));
+        let ty = expect::output(self, inputs)?;
+        let View::Bool(condition) = inputs[0].data.view() else {
+            return Err(OpError::new("a Boolean condition wanted"));
         };
-        Ok(vec![inputs[if condition { 1 } else { 2 }].clone()])
+        let [c, a, b] = [0, 1, 2].map(|side: usize| broadcast_indices(&inputs[side].shape, &ty.shape));
+        let mut both = inputs[1].data.view().to_data();
+        let first_of_b = both.len();
+        both.append(&inputs[2].data);
+        let taken = c.iter().zip(a.iter().zip(&b));
+        let taken = taken.map(|(&c, (&a, &b))| if condition[c] { a } else { first_of_b + b });
+        Ok(vec![Values::new(ty.shape.clone(), both.gather(taken))])
     }
 
     fn output_params(&self) -> OutputParams {
-        OutputParams::SameAsInput(1)
+        OutputParams::Observed
     }
 
     fn output_range(&self, observed: Range) -> Range {
@@ -59,30 +54,7 @@ impl Operator for Select {
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        let y = outputs[0];
-        let same = |x: &&QuantTensor| x.quantization == y.quantization && x.ty.dtype == y.ty.dtype;
-        if !inputs[1..].iter().all(same) {
-            return Err(
-                OpError::new("its two sides are stored in steps of different sizes")
-                    .with_help("compile with --precision f32")
-                    .into(),
-            );
-        }
-        if inputs[0].ty.dtype != DType::Bool {
-            return Err(OpError::new(format!("its condition is stored as {}", inputs[0].ty)).into());
-        }
-        let record = tinsmith_runtime::format::Select {
-            bytes: movement::fitting(y.ty.bytes())?,
-            ..Default::default()
-        };
-        let sources = (0..3)
-            .map(|index| Operand::of_input(index, inputs[index]))
-            .collect();
-        Ok(Lowered::from(KernelCall::new(
-            Layer::Select(record),
-            sources,
-            Vec::new(),
-        )))
+        plain::select(inputs, outputs[0])
     }
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {

@@ -21,6 +21,8 @@ pub enum SoftmaxKind {
     /// Softmax: `exp(x − max x) / Σ exp(x − max x)`.
     #[default]
     Probability,
+    /// The same, but 0 for a line of nothing but −∞: where attention finds nothing to attend.
+    Attended,
     /// LogSoftmax: `(x − max x) − log Σ exp(x − max x)`.
     Logarithm,
     /// Hardmax: 1 at the first of the greatest, 0 elsewhere.
@@ -95,17 +97,21 @@ impl Operator for Softmax {
 
     fn output_params(&self) -> OutputParams {
         match self.kind {
-            SoftmaxKind::Probability | SoftmaxKind::Greatest => OutputParams::Fixed(QuantParams {
-                scale: 1.0 / 256.0,
-                zero_point: -128,
-            }),
+            SoftmaxKind::Probability | SoftmaxKind::Attended | SoftmaxKind::Greatest => {
+                OutputParams::Fixed(QuantParams {
+                    scale: 1.0 / 256.0,
+                    zero_point: -128,
+                })
+            }
             SoftmaxKind::Logarithm => OutputParams::Observed,
         }
     }
 
     fn output_range(&self, observed: Range) -> Range {
         match self.kind {
-            SoftmaxKind::Probability | SoftmaxKind::Greatest => Range { min: 0.0, max: 1.0 },
+            SoftmaxKind::Probability | SoftmaxKind::Attended | SoftmaxKind::Greatest => {
+                Range { min: 0.0, max: 1.0 }
+            }
             SoftmaxKind::Logarithm => Range {
                 max: observed.max.min(0.0),
                 ..observed
@@ -124,6 +130,7 @@ impl Operator for Softmax {
         }
         let refused = match self.kind {
             SoftmaxKind::Probability => None,
+            SoftmaxKind::Attended => Some("a softmax that may attend to nothing"),
             SoftmaxKind::Logarithm => Some("a logarithm of softmax"),
             SoftmaxKind::Greatest => Some("a hardmax"),
         };
@@ -180,6 +187,7 @@ fn lines<T: Real>(kind: SoftmaxKind, x: &[T], extent: usize, inner: usize) -> Ve
     if y.is_empty() {
         return y;
     }
+    let one = T::from_f64(1.0);
     for block in y.chunks_exact_mut(extent * inner) {
         for line in 0..inner {
             let places = (0..extent).map(|i| line + i * inner);
@@ -187,25 +195,34 @@ fn lines<T: Real>(kind: SoftmaxKind, x: &[T], extent: usize, inner: usize) -> Ve
                 .clone()
                 .fold(T::LOWEST, |m, i| if block[i] > m { block[i] } else { m });
             match kind {
-                SoftmaxKind::Probability => {
-                    let mut sum = T::default();
+                SoftmaxKind::Attended if greatest == T::LOWEST => {
+                    // A NaN is no line of −∞, and stays.
+                    for i in places {
+                        if !block[i].is_nan() {
+                            block[i] = T::default();
+                        }
+                    }
+                }
+                SoftmaxKind::Probability | SoftmaxKind::Attended => {
+                    let mut sum = T::Sum::default();
                     for i in places.clone() {
                         block[i] = block[i].subtract(greatest).exp();
-                        sum = sum.add(block[i]);
+                        sum = T::accumulate(sum, block[i], one);
                     }
+                    let sum = T::from_sum(sum);
                     for i in places {
                         // Only a division of integers by zero has no result.
                         block[i] = block[i].divide(sum).unwrap_or_default();
                     }
                 }
                 SoftmaxKind::Logarithm => {
-                    let mut sum = T::default();
+                    let mut sum = T::Sum::default();
                     for i in places.clone() {
                         block[i] = block[i].subtract(greatest);
-                        sum = sum.add(block[i].exp());
+                        sum = T::accumulate(sum, block[i].exp(), one);
                     }
                     // One of the terms is 1, so that the sum's logarithm is at least 0.
-                    let log = sum.log();
+                    let log = T::from_sum(sum).log();
                     for i in places {
                         block[i] = block[i].subtract(log);
                     }

@@ -5,7 +5,10 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::OpError;
+use super::WindowNd;
+use super::lower::{KernelCall, Lowered, Operand};
 use super::movement::fitting;
+use super::quant::QuantTensor;
 use super::tensor::TensorType;
 
 /// A window over rows and columns of a channels-last tensor.
@@ -88,6 +91,18 @@ impl Window {
 }
 
 impl Window {
+    /// The same window in the form for any number of axes, with `output` rows and columns.
+    pub(super) fn general(&self, output: [usize; 2]) -> WindowNd {
+        WindowNd {
+            kernel: self.kernel.to_vec(),
+            strides: self.strides.to_vec(),
+            dilations: self.dilations.to_vec(),
+            spread: vec![1; 2],
+            pads: self.pads[..2].iter().map(|&pad| pad as i64).collect(),
+            output: output.to_vec(),
+        }
+    }
+
     /// The runtime's record of it, over `input` and `output` rows and columns.
     ///
     /// # Errors
@@ -131,9 +146,39 @@ pub(super) fn extents_fit(ty: &TensorType) -> bool {
     ty.shape.iter().all(|&extent| extent <= MAX_EXTENT)
 }
 
-/// Whether a channels-last tensor holds one image.
-pub(super) fn is_one_image(ty: &TensorType) -> bool {
-    ty.shape.first() == Some(&1)
+/// The most images of a batch: each is a step of its own.
+const MAX_IMAGES: usize = 256;
+
+/// Whether a channels-last tensor holds no more images than there may be steps for.
+pub(super) fn is_small_batch(ty: &TensorType) -> bool {
+    ty.shape.first().is_some_and(|&images| images <= MAX_IMAGES)
+}
+
+/// A call over one image, made once for every image of its node's first input.
+pub(super) fn per_image(call: KernelCall, x: &QuantTensor, y: &QuantTensor) -> Lowered {
+    let images = x.ty.shape.first().copied().unwrap_or(0);
+    let bytes = |tensor: &QuantTensor| tensor.ty.bytes() / images.max(1);
+    let of_image = |image: usize| {
+        let sources = call.sources.iter().map(|source| match source {
+            Operand::Input {
+                index: 0,
+                byte_offset,
+            } => Operand::Input {
+                index: 0,
+                byte_offset: byte_offset + image * bytes(x),
+            },
+            Operand::Input { .. } | Operand::Output | Operand::Constant(_) => source.clone(),
+        });
+        KernelCall {
+            sources: sources.collect(),
+            ofm_byte_offset: call.ofm_byte_offset + image * bytes(y),
+            ..call.clone()
+        }
+    };
+    Lowered {
+        calls: (0..images).map(of_image).collect(),
+        ..Lowered::default()
+    }
 }
 
 /// The output of a pool over `x [n, h, w, c]`.

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::edit::Tensor;
+use super::limit;
 use crate::ir::FloatGraph;
 use crate::op::tensor::{Values, View};
 
 /// Merges constants of equal type and elements, and nodes of equal operator and inputs.
 ///
-/// Outputs of the graph stay apart. Elements are compared by their bits. Exact.
+/// Outputs of the graph stay apart, and so do large constants in files. Elements are compared by their bits. Exact.
 pub(super) fn deduplicate(graph: &mut FloatGraph) -> usize {
     merge_constants(graph) + merge_nodes(graph)
 }
@@ -21,6 +22,9 @@ fn merge_constants(graph: &mut FloatGraph) -> usize {
         let Some(values) = &tensor.data else {
             continue;
         };
+        if !limit::allows_comparison(graph, handle) {
+            continue;
+        }
         let alike = first.entry(hash(values)).or_default();
         let same = |&&other: &&Tensor| {
             let other = graph.tensors[other].data.as_deref();

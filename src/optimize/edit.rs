@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::limit;
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node};
 use crate::op::tensor::{TensorType, Values};
 use crate::op::{DequantizeLinear, Op};
@@ -50,8 +51,11 @@ pub(super) fn shape(graph: &FloatGraph, tensor: Tensor) -> &[usize] {
     &graph.tensors[tensor].ty.shape
 }
 
-/// The f32 elements of a constant.
+/// The f32 elements of a constant that may be worked on: not those of large ones in files.
 pub(super) fn reals(graph: &FloatGraph, tensor: Tensor) -> Option<&[f32]> {
+    if !limit::allows_copy(graph, tensor) {
+        return None;
+    }
     graph.tensors[tensor].data.as_ref()?.as_f32()
 }
 

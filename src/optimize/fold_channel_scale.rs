@@ -50,7 +50,7 @@ fn fold(graph: &mut FloatGraph, position: usize) -> Option<()> {
         (BinaryKind::Div, false) => (constant.iter().map(|c| 1.0 / c).collect(), zeros),
         (BinaryKind::Sub, false) => (vec![1.0; constant.len()], constant.iter().map(|c| -c).collect()),
         (BinaryKind::Sub, true) => (vec![-1.0; constant.len()], constant),
-        (BinaryKind::Div, true) | (BinaryKind::Add, _) => return None,
+        _ => return None,
     };
     let mut merged = scaled(graph, layer, &factors, &offsets)?;
     if let Some(fused) = clamp(&mut merged.op) {

@@ -2,38 +2,59 @@
 
 use std::sync::Arc;
 
+use super::limit;
 use crate::ir::FloatGraph;
 use crate::op::Op;
-use crate::op::tensor::Values;
+use crate::op::tensor::{TensorType, Values};
 
 /// Evaluates nodes whose inputs are all constants.
 ///
-/// Refuses `DequantizeLinear`, so that the weights of QDQ models stay integers, and `Delay`, whose first output is not
-/// its input. A node that its operator cannot evaluate stays, for the executor to report. Exact: the reference
-/// executor's own evaluation.
+/// Refuses `DequantizeLinear`, so that the weights of QDQ models stay integers, `Delay`, whose first output is not its
+/// input, and what is too large or too much work ([`limit`]). A node that its operator cannot evaluate stays, for the
+/// executor to report. Exact: the reference executor's own evaluation.
 pub(super) fn fold_constants(graph: &mut FloatGraph) -> usize {
-    let before = graph.nodes.len();
-    let tensors = &mut graph.tensors;
-    graph.nodes.retain(|node| {
-        if matches!(node.op, Op::DequantizeLinear(_) | Op::Delay(_)) {
-            return true;
-        }
-        let inputs: Option<Vec<Arc<Values>>> = node
-            .inputs
-            .iter()
-            .map(|&input| tensors[input].data.clone())
-            .collect();
-        let Some(inputs) = inputs else {
-            return true;
+    let mut macs_left = limit::FOLD_MACS;
+    let mut folded = vec![false; graph.nodes.len()];
+    for (position, folded) in folded.iter_mut().enumerate() {
+        let Some(outputs) = evaluate(graph, position, &mut macs_left) else {
+            continue;
         };
-        let inputs: Vec<&Values> = inputs.iter().map(Arc::as_ref).collect();
-        let Ok(outputs) = node.op.eval(&inputs) else {
-            return true;
-        };
-        for (&tensor, values) in node.outputs.iter().zip(outputs) {
-            tensors[tensor].data = Some(Arc::new(values));
+        let tensors = graph.nodes[position].outputs.clone();
+        for (tensor, values) in tensors.into_iter().zip(outputs) {
+            graph.tensors[tensor].data = Some(Arc::new(values));
         }
-        false
-    });
-    before - graph.nodes.len()
+        *folded = true;
+    }
+    let mut flags = folded.iter();
+    graph.nodes.retain(|_| flags.next() == Some(&false));
+    folded.iter().filter(|&&folded| folded).count()
+}
+
+/// The outputs of a node whose inputs are all known, where they may be constants.
+fn evaluate(graph: &FloatGraph, position: usize, macs_left: &mut u64) -> Option<Vec<Values>> {
+    let node = &graph.nodes[position];
+    if matches!(node.op, Op::DequantizeLinear(_) | Op::Delay(_)) {
+        return None;
+    }
+    let inputs: Vec<&Values> = node
+        .inputs
+        .iter()
+        .map(|&input| graph.tensors[input].data.as_deref())
+        .collect::<Option<_>>()?;
+    // A reshape does not touch elements.
+    if !matches!(node.op, Op::Reshape(_)) {
+        let outputs = node.outputs.iter().map(|&output| &graph.tensors[output].ty);
+        let (bytes, elements) = outputs.fold((0_usize, 0_u64), |(bytes, elements), ty| {
+            (
+                bytes.saturating_add(ty.bytes()),
+                elements.saturating_add(ty.len() as u64),
+            )
+        });
+        if !limit::allows(graph, &node.inputs, bytes) {
+            return None;
+        }
+        let types: Vec<&TensorType> = graph.input_types(node);
+        *macs_left = macs_left.checked_sub(node.op.macs(&types).max(elements))?;
+    }
+    node.op.eval(&inputs).ok()
 }

@@ -22,7 +22,7 @@ pub(super) fn fuse_activation(graph: &mut FloatGraph) -> usize {
             let fused = match &mut merged.op {
                 Op::Unary(first) => match &mut first.kind {
                     UnaryKind::Clamp(first) => Some(first),
-                    UnaryKind::Sigmoid | UnaryKind::Tanh => None,
+                    _ => None,
                 },
                 op => clamp(op),
             };

@@ -10,23 +10,47 @@ use crate::op::{Clamp, Op};
 pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
     match op {
         Op::Conv2d(op) => Some(&mut op.clamp),
+        Op::ConvNd(op) => Some(&mut op.clamp),
         Op::Dense(op) => Some(&mut op.clamp),
         Op::Binary(op) => Some(&mut op.clamp),
         Op::AveragePool(op) => Some(&mut op.clamp),
         Op::MaxPool(op) => Some(&mut op.clamp),
         Op::BatchNormalization(_)
+        | Op::BitCast(_)
         | Op::Cast(_)
+        | Op::Compare(_)
         | Op::Concat(_)
+        | Op::Cumulate(_)
+        | Op::Expand(_)
+        | Op::GatherElements(_)
+        | Op::GatherNd(_)
+        | Op::Lookup(_)
+        | Op::NonMaxSuppression(_)
+        | Op::NonZero(_)
+        | Op::OneHot(_)
+        | Op::Scatter(_)
+        | Op::TfIdf(_)
+        | Op::TopK(_)
+        | Op::TreeEnsemble(_)
+        | Op::Trilu(_)
+        | Op::Unique(_)
         | Op::Delay(_)
         | Op::DequantizeLinear(_)
+        | Op::DequantizeTo(_)
+        | Op::DynamicParameters(_)
         | Op::Gather(_)
+        | Op::GridSample(_)
         | Op::MatMul(_)
+        | Op::NarrowCast(_)
+        | Op::MaxPoolIndices(_)
+        | Op::Resample(_)
+        | Op::RoiAlign(_)
         | Op::Pad(_)
         | Op::QuantizeLinear(_)
         | Op::Reduce(_)
-        | Op::Recurrent(_)
-        | Op::Select(_)
+        | Op::QuantizeTo(_)
         | Op::Reshape(_)
+        | Op::Select(_)
         | Op::Slice(_)
         | Op::Softmax(_)
         | Op::Transpose(_)
@@ -39,6 +63,7 @@ pub(super) fn open_layer(graph: &FloatGraph, tensor: Tensor) -> Option<usize> {
     let position = sole_producer(graph, tensor)?;
     let open = match &graph.nodes[position].op {
         Op::Conv2d(op) => op.clamp.is_none(),
+        Op::ConvNd(op) => op.clamp.is_none(),
         Op::Dense(op) => op.clamp.is_none(),
         _ => false,
     };

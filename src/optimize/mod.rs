@@ -18,6 +18,7 @@ mod fuse_activation;
 mod fuse_bias;
 mod fuse_pad;
 mod layer;
+mod limit;
 mod matmul_to_dense;
 mod merge_reshapes;
 mod reduce_mean_to_pool;
@@ -25,6 +26,9 @@ mod remove_dead;
 mod remove_identities;
 mod sink_reshapes;
 mod stored;
+mod widen;
+
+pub use widen::widen;
 
 use crate::ir::FloatGraph;
 use crate::ir::verify::{VerifyError, verify};

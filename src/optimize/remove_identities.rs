@@ -47,16 +47,13 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
     let passes = |condition: bool| condition.then_some((0, Clamp::NONE));
     match &node.op {
         Op::Transpose(op) => passes(op.perm.is_sorted()),
-        Op::Reshape(_) | Op::Cast(_) => passes(x == y),
+        Op::Reshape(_) | Op::BitCast(_) | Op::Cast(_) | Op::Expand(_) => passes(x == y),
         Op::Pad(op) => passes(op.before.iter().chain(&op.after).all(|&pad| pad == 0)),
         // A slice with steps of −1 has the same shape too.
         Op::Slice(op) => passes(x == y && op.steps.iter().zip(&op.shape).all(|(&s, &e)| s == 1 || e == 1)),
         Op::Concat(_) => passes(node.inputs.len() == 1),
         Op::Reduce(op) => passes(op.axes.iter().all(|&axis| x.shape[axis] == 1)),
-        Op::Unary(op) => match op.kind {
-            UnaryKind::Clamp(clamp) => passes(clamp.is_none()),
-            UnaryKind::Sigmoid | UnaryKind::Tanh => None,
-        },
+        Op::Unary(op) => passes(op.kind.clamp().is_some_and(|clamp| clamp.is_none())),
         Op::AveragePool(op) => is_point(&op.window).then_some((0, op.clamp)),
         Op::MaxPool(op) => is_point(&op.window).then_some((0, op.clamp)),
         Op::Binary(op) => {
@@ -70,20 +67,52 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
                 BinaryKind::Add => (0..2).find(|&input| neutral(input, 0.0)),
                 BinaryKind::Mul => (0..2).find(|&input| neutral(input, 1.0)),
                 BinaryKind::Sub => neutral(0, 0.0).then_some(0),
-                BinaryKind::Div => neutral(0, 1.0).then_some(0),
+                BinaryKind::Div | BinaryKind::Pow => neutral(0, 1.0).then_some(0),
+                BinaryKind::Min
+                | BinaryKind::Max
+                | BinaryKind::Mod
+                | BinaryKind::Fmod
+                | BinaryKind::PRelu
+                | BinaryKind::And
+                | BinaryKind::Or
+                | BinaryKind::Xor
+                | BinaryKind::ShiftLeft
+                | BinaryKind::ShiftRight => None,
             };
             Some((input?, op.clamp))
         }
         Op::BatchNormalization(_)
+        | Op::Compare(_)
         | Op::Conv2d(_)
+        | Op::Cumulate(_)
+        | Op::GatherElements(_)
+        | Op::GatherNd(_)
+        | Op::Lookup(_)
+        | Op::NonMaxSuppression(_)
+        | Op::NonZero(_)
+        | Op::OneHot(_)
+        | Op::Scatter(_)
+        | Op::TfIdf(_)
+        | Op::TopK(_)
+        | Op::TreeEnsemble(_)
+        | Op::Trilu(_)
+        | Op::Unique(_)
+        | Op::ConvNd(_)
         | Op::Delay(_)
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
+        | Op::DequantizeTo(_)
+        | Op::DynamicParameters(_)
         | Op::Gather(_)
+        | Op::GridSample(_)
         | Op::MatMul(_)
+        | Op::NarrowCast(_)
+        | Op::MaxPoolIndices(_)
+        | Op::Resample(_)
+        | Op::RoiAlign(_)
         | Op::QuantizeLinear(_)
-        | Op::Recurrent(_)
         | Op::Select(_)
+        | Op::QuantizeTo(_)
         | Op::Softmax(_) => None,
     }
 }

@@ -45,7 +45,7 @@ fn sink(graph: &mut FloatGraph, position: usize) -> Option<()> {
     let (before, inner) = reshape_before(graph, position, 0)?;
     let node = &graph.nodes[position];
     let moves = match &node.op {
-        Op::Unary(_) | Op::Cast(_) | Op::Delay(_) => true,
+        Op::Unary(_) | Op::BitCast(_) | Op::Cast(_) | Op::Delay(_) | Op::NarrowCast(_) => true,
         Op::QuantizeLinear(_) => is_per_tensor(graph, node),
         Op::BatchNormalization(_) => inner.last() == shape(graph, node.inputs[0]).last(),
         _ => false,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::edit::{Tensor, add_constant, insert};
+use super::limit;
 use crate::ir::{FloatGraph, Node};
 use crate::op::tensor::{Values, row_major_strides, strided_indices};
 use crate::op::{DequantizeLinear, Op};
@@ -29,9 +30,12 @@ pub(super) struct Dequantize {
 }
 
 impl StoredConstant {
-    /// The constant that `tensor` is or stands for.
+    /// The constant that `tensor` is or stands for; not a large one in a file.
     pub(super) fn find(graph: &FloatGraph, tensor: Tensor) -> Option<Self> {
         if let Some(values) = &graph.tensors[tensor].data {
+            if !limit::allows_copy(graph, tensor) {
+                return None;
+            }
             return Some(Self {
                 values: values.clone(),
                 dequantize: None,
@@ -45,6 +49,9 @@ impl StoredConstant {
         let [stored, scale, zero_point] = node.inputs[..] else {
             return None;
         };
+        if !limit::allows_copy(graph, stored) {
+            return None;
+        }
         Some(Self {
             values: graph.tensors[stored].data.clone()?,
             dequantize: Some(Dequantize {

@@ -33,7 +33,11 @@ pub(super) fn quantize(graph: &FloatGraph, ranges: &[Option<Range>]) -> Result<Q
         quantizer.node(node);
     }
     for &output in &graph.outputs {
-        let handle = quantizer.mapped[output.index()].unwrap_or_else(|| quantizer.activation(output));
+        let handle = quantizer.mapped[output.index()];
+        let handle = handle.unwrap_or_else(|| match &graph.tensors[output].data {
+            Some(data) => quantizer.known_output(output, Arc::clone(data)),
+            None => quantizer.activation(output),
+        });
         quantizer.out.outputs.push(handle);
     }
     if quantizer.problems.is_empty() {
@@ -152,22 +156,44 @@ impl Quantizer<'_> {
             return;
         }
         let inputs = match &node.op {
-            Op::Conv2d(_) | Op::Dense(_) => self.weighted(node),
-            Op::Gather(_) => self.operands(node, |position| position == 1),
+            Op::Conv2d(_) | Op::ConvNd(_) | Op::Dense(_) => self.weighted(node),
+            Op::Gather(_) | Op::GatherElements(_) | Op::GatherNd(_) | Op::Scatter(_) => {
+                self.operands(node, |position| position == 1)
+            }
             Op::Binary(_) | Op::Concat(_) => self.operands(node, |_| false),
             Op::BatchNormalization(_) => self.operands(node, |position| position > 0),
             Op::AveragePool(_)
+            | Op::BitCast(_)
             | Op::Cast(_)
+            | Op::Compare(_)
+            | Op::Cumulate(_)
+            | Op::Expand(_)
+            | Op::Lookup(_)
+            | Op::NonMaxSuppression(_)
+            | Op::NonZero(_)
+            | Op::OneHot(_)
+            | Op::TfIdf(_)
+            | Op::TopK(_)
+            | Op::TreeEnsemble(_)
+            | Op::Trilu(_)
+            | Op::Unique(_)
             | Op::Delay(_)
             | Op::DequantizeLinear(_)
+            | Op::DequantizeTo(_)
+            | Op::DynamicParameters(_)
+            | Op::GridSample(_)
             | Op::MatMul(_)
+            | Op::MaxPoolIndices(_)
+            | Op::Resample(_)
+            | Op::RoiAlign(_)
             | Op::MaxPool(_)
+            | Op::NarrowCast(_)
             | Op::Pad(_)
             | Op::QuantizeLinear(_)
             | Op::Reduce(_)
-            | Op::Recurrent(_)
-            | Op::Select(_)
+            | Op::QuantizeTo(_)
             | Op::Reshape(_)
+            | Op::Select(_)
             | Op::Slice(_)
             | Op::Softmax(_)
             | Op::Transpose(_)
@@ -210,6 +236,18 @@ impl Quantizer<'_> {
         });
         self.mapped[tensor.index()] = Some(handle);
         handle
+    }
+
+    /// An output that is known beforehand, as it is.
+    fn known_output(&mut self, tensor: Handle<FloatTensor>, data: Arc<Values>) -> Handle<QuantTensor> {
+        let float = &self.graph.tensors[tensor];
+        self.out.tensors.push(QuantTensor {
+            name: float.name.clone(),
+            ty: float.ty.clone(),
+            quantization: Quantization::Plain,
+            model_dtype: float.ty.dtype,
+            data: Some(data),
+        })
     }
 
     /// Inputs of an operator without weights. Constants at `plain` positions stay as they are; others become int8

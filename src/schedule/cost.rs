@@ -12,6 +12,9 @@ const FLOAT_Q8: u32 = 60 << 8;
 /// A function of reals such as exp in software, roughly, in 1/256 instructions.
 const FUNCTION_Q8: u32 = 600 << 8;
 
+/// An element of any type read, computed with and written, roughly, in 1/256 instructions.
+const PLAIN_Q8: u32 = 80 << 8;
+
 /// Instructions that one run of `layer` is predicted to take.
 pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
     let work = layer.work().unwrap_or(u64::MAX);
@@ -36,7 +39,10 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
             [(work, cost.pool_tap_q8), (output, cost.pool_output_q8), none]
         }
         Layer::Softmax(_) => [(work, cost.softmax_q8), none, none],
-        Layer::Add(_) | Layer::Mul(_) => [(work, cost.binary_q8), none, none],
+        Layer::Add(_) | Layer::Mul(_) | Layer::MinMax(_) => [(work, cost.binary_q8), none, none],
+        Layer::Compare(_) | Layer::BinaryInteger(_) | Layer::Select(_) | Layer::Convert(_) => {
+            [(work, PLAIN_Q8), none, none]
+        }
         Layer::Table(_) => [(work, cost.table_q8), none, none],
         Layer::StridedCopy(copy) => {
             let inner = u64::from(copy.dims[4]).max(1);
@@ -50,16 +56,28 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
         }
         Layer::Delay(_) | Layer::Select(_) => [(work, cost.copy_q8), none, none],
         Layer::Fill(_) => [(work, cost.fill_q8), none, none],
-        Layer::Conv2dF32(_) | Layer::DenseF32(_) | Layer::MatMulF32(_) | Layer::RecurrentF32(_) => {
+        Layer::ConvNd(_) => [(work, cost.conv_mac_q8), (output, cost.conv_output_q8), none],
+        Layer::Conv2dF32(_) | Layer::ConvNdF32(_) | Layer::DenseF32(_) | Layer::MatMulF32(_) => {
             [(work, 2 * FLOAT_Q8), (output, FLOAT_Q8), none]
         }
-        Layer::SoftmaxF32(_) | Layer::UnaryF32(_) => [(work, FUNCTION_Q8), none, none],
+        Layer::SoftmaxF32(_) | Layer::UnaryF32(_) | Layer::FunctionF32(_) | Layer::PowerF32(_) => {
+            [(work, FUNCTION_Q8), none, none]
+        }
         Layer::Quantize(_)
         | Layer::Dequantize(_)
         | Layer::BinaryF32(_)
         | Layer::MaxPoolF32(_)
         | Layer::AveragePoolF32(_)
+        | Layer::MaxPoolIndicesF32(_)
+        | Layer::ResampleF32(_)
+        | Layer::GridSampleF32(_)
+        | Layer::RoiAlignF32(_)
         | Layer::ReduceF32(_) => [(work, FLOAT_Q8), none, none],
+        Layer::GatherRows(_) => [(work, cost.copy_q8), none, none],
+        Layer::GatherElements(_) | Layer::Scatter(_) | Layer::Rank(_) | Layer::NonZero(_) => {
+            [(work, cost.gather_q8), none, none]
+        }
+        Layer::CumulateF32(_) | Layer::NonMaxSuppressionF32(_) => [(work, FLOAT_Q8), none, none],
         Layer::FillF32(_) => [(work, 4 * cost.fill_q8), none, none],
     };
     let term = |(count, q8): (u64, u32)| count.saturating_mul(q8.into());

@@ -1,6 +1,6 @@
 //! ONNX models built in code.
 
-use tinsmith::op::tensor::{DType, Data, Values};
+use tinsmith::op::tensor::{DType, Data, Narrow, Values};
 use tinsmith_proto::attribute_proto::AttributeType;
 use tinsmith_proto::tensor_proto::DataType;
 use tinsmith_proto::tensor_shape_proto::{Dimension, dimension};
@@ -167,6 +167,13 @@ pub(crate) fn float(name: &str, f: f32) -> AttributeProto {
     }
 }
 
+pub(crate) fn floats(name: &str, floats: &[f32]) -> AttributeProto {
+    AttributeProto {
+        floats: floats.to_vec(),
+        ..attribute(name, AttributeType::Floats)
+    }
+}
+
 pub(crate) fn word(name: &str, s: &str) -> AttributeProto {
     AttributeProto {
         s: s.into(),
@@ -203,8 +210,33 @@ pub(crate) fn data_type(dtype: DType) -> DataType {
         DType::I64 => DataType::Int64,
         DType::U64 => DataType::Uint64,
         DType::Bool => DataType::Bool,
-        DType::Narrow(_) => panic!("no test writes narrow types"),
+        DType::Narrow(Narrow::I2) => DataType::Int2,
+        DType::Narrow(Narrow::U2) => DataType::Uint2,
+        DType::Narrow(Narrow::I4) => DataType::Int4,
+        DType::Narrow(Narrow::U4) => DataType::Uint4,
+        DType::Narrow(Narrow::F4E2M1) => DataType::Float4e2m1,
+        DType::Narrow(Narrow::F8E4M3Fn) => DataType::Float8e4m3fn,
+        DType::Narrow(Narrow::F8E4M3FnUz) => DataType::Float8e4m3fnuz,
+        DType::Narrow(Narrow::F8E5M2) => DataType::Float8e5m2,
+        DType::Narrow(Narrow::F8E5M2FnUz) => DataType::Float8e5m2fnuz,
+        DType::Narrow(Narrow::F8E8M0) => DataType::Float8e8m0,
     }
+}
+
+/// Elements as ONNX stores them: narrow ones share bytes, the first in the lowest bits.
+fn raw(data: &Data) -> Vec<u8> {
+    let bytes = data.to_le_bytes();
+    let DType::Narrow(narrow) = data.dtype() else {
+        return bytes;
+    };
+    let bits = narrow.bits();
+    let join = |codes: &[u8]| {
+        codes
+            .iter()
+            .rev()
+            .fold(0, |byte: u32, code| byte << bits | u32::from(*code))
+    };
+    bytes.chunks(8 / bits).map(|codes| join(codes) as u8).collect()
 }
 
 /// A tensor with its elements as raw bytes.
@@ -212,7 +244,7 @@ pub(crate) fn tensor(values: &Values) -> TensorProto {
     TensorProto {
         dims: values.shape.iter().map(|&extent| extent as i64).collect(),
         data_type: data_type(values.data.dtype()).into(),
-        raw_data: values.data.to_le_bytes(),
+        raw_data: raw(&values.data),
         ..Default::default()
     }
 }

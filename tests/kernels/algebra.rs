@@ -179,12 +179,28 @@ fn a_matrix_times_itself_reads_one_region() {
 }
 
 #[test]
+fn a_line_of_nothing_attended_is_zero() {
+    let ifm = [f32::NEG_INFINITY; 3];
+    let found = run(&ifm, 3, &[], |ofm, _| {
+        Layer::SoftmaxF32(SoftmaxF32 {
+            ofm,
+            rows: 1,
+            depth: 3,
+            inner: 1,
+            kind: 3,
+            ..SoftmaxF32::default()
+        })
+    });
+    assert_eq!(found, bytes(&[0.0; 3]));
+}
+
+#[test]
 fn lines_of_reals_are_their_formulas() {
     let random = &mut Random(82);
     for _ in 0..200 {
         let [rows, depth, inner]: [usize; 3] = std::array::from_fn(|_| random.one_of(&[1, 2, 5, 9]));
         let ifm = reals(random, rows * depth * inner);
-        for kind in 0..3 {
+        for kind in 0..4 {
             let mut wanted = vec![0.0f32; ifm.len()];
             for row in 0..rows {
                 for k in 0..inner {
@@ -200,7 +216,7 @@ fn lines_of_reals_are_their_formulas() {
                     for i in 0..depth {
                         let below = ifm[place(i)] - greatest;
                         wanted[place(i)] = match kind {
-                            0 => libm::expf(below) / sum,
+                            0 | 3 => libm::expf(below) / sum,
                             1 => below - libm::logf(sum),
                             _ => f32::from(first == Some(i)),
                         };

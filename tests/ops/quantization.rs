@@ -77,7 +77,7 @@ fn types_must_fit() {
         &[&i8s(&[1], &[1]), &scale, &zero],
         reason,
     );
-    let reason = "`zero_point` of i8, u8, i16 or i32 wanted, f32[] found";
+    let reason = "`zero_point` of i8, u8, i16, u16 or i32 wanted, f32[] found";
     check_refused(
         DequantizeLinear { axis: 0 },
         &[&i8s(&[1], &[1]), &scale, &scale],

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tinsmith::op::quant::{QuantParams, QuantTensor, Quantization};
 use tinsmith::op::tensor::{DType, Data, Values};
 use tinsmith::op::{
-    AveragePool, Binary, BinaryKind, Clamp, Concat, Conv2d, Delay, Dense, Gather, MatMul, MaxPool, Op, Pad,
-    PadMode, Reduce, ReduceKind, Reshape, Slice, Softmax, Transpose, Unary, UnaryKind, Window,
+    AveragePool, Binary, BinaryKind, Clamp, Concat, Conv2d, ConvNd, Delay, Dense, Gather, MatMul, MaxPool,
+    Op, Pad, PadMode, Reduce, ReduceKind, Reshape, Slice, Softmax, Transpose, Unary, UnaryKind, Window,
+    WindowNd,
 };
 use tinsmith::simulate::Simulator;
 use tinsmith::target::Target;
@@ -33,6 +34,69 @@ fn window(kernel: [usize; 2], strides: [usize; 2], dilations: [usize; 2], pads: 
         dilations,
         pads,
     }
+}
+
+#[test]
+fn convolutions_over_any_axes_are_exact() {
+    for (seed, groups, channels, out, with_bias) in
+        [(1, 1, 3, 5, true), (2, 2, 4, 6, false), (3, 3, 3, 3, true)]
+    {
+        let mut case = Case::new(seed);
+        let (from, to) = (case.random.params(), case.random.params());
+        let x = case.input("x", &[2, 3, 2, 4, channels], from);
+        let mut inputs = vec![x, case.weights(&[out, 2, 1, 3, channels / groups])];
+        if with_bias {
+            inputs.push(case.bias(out));
+        }
+        let window = WindowNd {
+            kernel: vec![2, 1, 3],
+            strides: vec![1, 2, 1],
+            dilations: vec![2, 1, 1],
+            spread: vec![2, 1, 3],
+            pads: vec![1, -1, 2],
+            output: vec![4, 1, 9],
+        };
+        let clamp = Clamp::RELU;
+        case.node(
+            Op::ConvNd(ConvNd {
+                window,
+                groups,
+                clamp,
+            }),
+            &inputs,
+            to,
+        );
+        case.check();
+    }
+}
+
+#[test]
+fn batches_are_exact() {
+    let window = || window([2, 2], [1, 1], [1, 1], [1, 0, 0, 0]);
+    let mut case = Case::new(7);
+    let (from, to) = (case.random.params(), case.random.params());
+    let x = case.input("x", &[3, 4, 5, 2], from);
+    let weights = case.weights(&[4, 2, 2, 2]);
+    let (groups, clamp) = (1, Clamp::NONE);
+    let op = Conv2d {
+        window: window(),
+        groups,
+        clamp,
+    };
+    case.node(Op::Conv2d(op), &[x, weights], to);
+    case.check();
+    let op = MaxPool {
+        window: window(),
+        clamp,
+    };
+    check_unary(&Op::MaxPool(op), &[3, 4, 5, 2]);
+    let op = AveragePool {
+        window: window(),
+        count_include_pad: false,
+        ceil_pads: [0, 0],
+        clamp,
+    };
+    check_unary(&Op::AveragePool(op), &[3, 4, 5, 2]);
 }
 
 #[test]
@@ -131,16 +195,24 @@ fn dense_layers_are_exact() {
 
 #[test]
 fn two_operands_are_exact() {
-    let shapes: [(&[usize], &[usize]); 6] = [
+    let shapes: [(&[usize], &[usize]); 7] = [
         (&[1, 3, 4, 5], &[1, 3, 4, 5]),
         (&[1, 3, 4, 5], &[5]),
         (&[1, 3, 1, 5], &[2, 3, 4, 1]),
         (&[4, 1], &[1, 6]),
         (&[1, 1, 1, 8], &[1, 3, 3, 8]),
         (&[2, 1, 4, 1], &[1, 3, 1, 5]),
+        // More groups of axes than a record has: several calls.
+        (&[2, 1, 2, 1, 3, 1], &[1, 3, 1, 2, 1, 2]),
     ];
     for (seed, (a, b)) in shapes.into_iter().enumerate() {
-        for kind in [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul] {
+        for kind in [
+            BinaryKind::Add,
+            BinaryKind::Sub,
+            BinaryKind::Mul,
+            BinaryKind::Min,
+            BinaryKind::Max,
+        ] {
             for constant in [false, true] {
                 let mut case = Case::new(seed as u32 + 10);
                 let (from, other, to) = (case.random.params(), case.random.params(), case.random.params());
@@ -160,10 +232,16 @@ fn two_operands_are_exact() {
 
 #[test]
 fn one_number_beside_a_tensor_is_a_table() {
-    for (seed, kind) in [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul, BinaryKind::Div]
-        .into_iter()
-        .enumerate()
-    {
+    let kinds = [
+        BinaryKind::Add,
+        BinaryKind::Sub,
+        BinaryKind::Mul,
+        BinaryKind::Div,
+        BinaryKind::Min,
+        BinaryKind::Max,
+        BinaryKind::PRelu,
+    ];
+    for (seed, kind) in kinds.into_iter().enumerate() {
         for first in [false, true] {
             let mut case = Case::new(seed as u32);
             // A zero point outside the codes' ends keeps 0 / 0 out of sight.
@@ -194,6 +272,76 @@ fn functions_are_tables() {
         check_unary(&Op::Unary(Unary { kind }), &[2, 3, 5]);
     }
     check_unary(&Op::Softmax(Softmax::along(1)), &[3, 10, 1]);
+}
+
+#[test]
+fn functions_of_every_kind_are_tables() {
+    let within = |zero_point| QuantParams {
+        scale: 0.0077,
+        zero_point,
+    };
+    // Of −1 to 1, and of 0 to 2 where negative numbers have no value.
+    for (kind, zero_point) in [
+        (UnaryKind::Abs, 0),
+        (UnaryKind::Acos, 0),
+        (UnaryKind::Asin, 0),
+        (UnaryKind::Asinh, 0),
+        (UnaryKind::Atan, 0),
+        (UnaryKind::Atanh, 0),
+        (UnaryKind::Ceil, 0),
+        (UnaryKind::Celu { alpha: 0.7 }, 0),
+        (UnaryKind::Cos, 0),
+        (UnaryKind::Cosh, 0),
+        (UnaryKind::Elu { alpha: 1.3 }, 0),
+        (UnaryKind::Erf, 0),
+        (UnaryKind::Exp, 0),
+        (UnaryKind::Floor, 0),
+        (UnaryKind::Gelu, 0),
+        (UnaryKind::GeluTanh, 0),
+        (
+            UnaryKind::HardSigmoid {
+                alpha: 0.9,
+                beta: 0.3,
+            },
+            0,
+        ),
+        (UnaryKind::HardSwish, 0),
+        (UnaryKind::LeakyRelu { alpha: 0.01 }, 0),
+        (UnaryKind::Log, -128),
+        (UnaryKind::Mish, 0),
+        (UnaryKind::Neg, 0),
+        (UnaryKind::Reciprocal, -128),
+        (UnaryKind::Round, 0),
+        (
+            UnaryKind::Selu {
+                alpha: 1.67,
+                gamma: 1.05,
+            },
+            0,
+        ),
+        (
+            UnaryKind::Shrink {
+                lambd: 0.3,
+                bias: 0.1,
+            },
+            0,
+        ),
+        (UnaryKind::Sign, 0),
+        (UnaryKind::Sin, 0),
+        (UnaryKind::Sinh, 0),
+        (UnaryKind::Softplus, 0),
+        (UnaryKind::Softsign, 0),
+        (UnaryKind::Sqrt, -128),
+        (UnaryKind::Swish { alpha: 1.702 }, 0),
+        (UnaryKind::Tan, 0),
+        (UnaryKind::ThresholdedRelu { alpha: 0.2 }, 0),
+    ] {
+        let mut case = Case::new(7);
+        let to = case.random.params();
+        let x = case.input("x", &[2, 80], within(zero_point));
+        case.node(Op::Unary(Unary { kind }), &[x], to);
+        case.check();
+    }
 }
 
 #[test]

@@ -283,7 +283,9 @@ fn tables_are_exact() {
             |steps: BigRational| (half_even(&steps) + i64::from(to.zero_point)).clamp(-128, 127) as i8;
         let tables = [BinaryKind::Add, BinaryKind::Sub, BinaryKind::Mul, BinaryKind::Div].map(|kind| {
             let constant = Dyadic::new(constant).unwrap();
-            binary_constant(kind, from, constant, false, to, Clamp::NONE).unwrap()
+            binary_constant(kind, from, constant, false, to, Clamp::NONE)
+                .unwrap()
+                .0
         });
         let same = requantize(from, to, Clamp::NONE);
         for code in -128..128i64 {
@@ -310,8 +312,12 @@ fn a_sum_with_a_distant_constant_keeps_its_ties() {
         zero_point: 0,
     };
     let tiny = Dyadic::new(1e-30).unwrap();
-    let add = binary_constant(BinaryKind::Add, from, tiny, false, to, Clamp::NONE).unwrap();
-    let subtract = binary_constant(BinaryKind::Sub, from, tiny, false, to, Clamp::NONE).unwrap();
+    let add = binary_constant(BinaryKind::Add, from, tiny, false, to, Clamp::NONE)
+        .unwrap()
+        .0;
+    let subtract = binary_constant(BinaryKind::Sub, from, tiny, false, to, Clamp::NONE)
+        .unwrap()
+        .0;
     // 0.5 is a tie and goes to 0; a hair more goes to 1. 1.5 goes to 2; a hair less goes to 1.
     assert_eq!((add[129] as i8, subtract[131] as i8), (1, 1));
 }
@@ -348,4 +354,40 @@ fn functions_are_tabulated_in_f64() {
     });
     let (table, _) = unary(clamp, from, from);
     assert_eq!((table[0] as i8, table[255] as i8), (3, 23));
+}
+
+#[test]
+fn true_ties_are_no_doubt_and_what_is_no_number_is_zero() {
+    let params = |scale: f32, zero_point| QuantParams { scale, zero_point };
+    // Every odd code of the input is a tie of the output.
+    let (from, to) = (params(0.0625, 1), params(0.125, -2));
+    for kind in [
+        UnaryKind::Abs,
+        UnaryKind::Neg,
+        UnaryKind::LeakyRelu { alpha: 0.5 },
+        UnaryKind::Elu { alpha: 1.0 },
+        UnaryKind::ThresholdedRelu { alpha: 0.0 },
+        UnaryKind::Shrink {
+            lambd: 0.5,
+            bias: 0.25,
+        },
+    ] {
+        let (table, unsure) = unary(kind, from, to);
+        assert!(unsure.is_empty(), "{kind:?}");
+        // 5 steps of 0.0625 are 2.5 of 0.125.
+        let five = table[128 + 6] as i8 + 2;
+        let wanted = match kind {
+            UnaryKind::Neg => -2,
+            UnaryKind::Shrink { .. } => 0,
+            _ => 2,
+        };
+        assert_eq!(five, wanted, "{kind:?}");
+    }
+    let (table, unsure) = unary(UnaryKind::Sqrt, from, to);
+    assert!(unsure.is_empty());
+    assert_eq!(table[0] as i8, -2, "the root of a negative number");
+    let (table, _) = unary(UnaryKind::Log, from, to);
+    assert_eq!(table[128 + 1] as i8, -128, "the logarithm of zero");
+    let (table, _) = unary(UnaryKind::Reciprocal, from, to);
+    assert_eq!((table[128 + 1] as i8, table[128 + 17] as i8), (127, 6));
 }

@@ -1,9 +1,11 @@
 //! The project's chores. `cargo xtask help` lists them.
 
 mod bench;
+mod big;
 mod boards;
 mod conformance;
 mod cost;
+mod fuzz;
 mod picture;
 mod setup;
 mod speed;
@@ -54,6 +56,24 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
+    /// Imports and folds a model of 4 GiB, made for the occasion, and says how much memory that took
+    Big {
+        /// The command line to measure
+        #[arg(long, default_value = "target/debug/tinsmith")]
+        tinsmith: PathBuf,
+    },
+    /// Fuzzes the import of models, starting from ONNX's own backend tests
+    Fuzz {
+        /// How long
+        #[arg(long, default_value_t = 60)]
+        minutes: u32,
+        /// Another fuzz target
+        #[arg(long, default_value = "import")]
+        target: String,
+        /// Only builds it
+        #[arg(long)]
+        build: bool,
+    },
     /// Draws the memory plan of the demo's model into examples/digits/memory-plan.svg
     Picture,
     /// Compares the reference executor's speed with ONNX Runtime's, model by model
@@ -85,6 +105,12 @@ fn main() -> ExitCode {
         Verb::Bench { format, only } => bench::run(format, only.as_deref()),
         Verb::Cost { target } => cost::run(&target),
         Verb::Conformance { only, check } => conformance::run(only.as_deref(), check),
+        Verb::Big { tinsmith } => big::run(&tinsmith),
+        Verb::Fuzz {
+            minutes,
+            target,
+            build,
+        } => fuzz::run(&target, (!build).then_some(minutes * 60)),
         Verb::Picture => picture::run(),
         Verb::Speed { only } => speed::run(only.as_deref()),
         Verb::Windows { output } => windows::run(&output),

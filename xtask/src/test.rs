@@ -8,10 +8,10 @@ use std::time::Instant;
 use tinsmith::simulate::firmware;
 use tinsmith::simulate::toolchain::{Toolchain, on_path};
 
-use crate::{root, setup};
+use crate::{fuzz, root, setup};
 
 /// Seconds that each fuzz target runs.
-const FUZZ_SECONDS: u32 = 30;
+const FUZZ_SECONDS: u32 = 60;
 
 /// What has been counted: a command counts once, a test program as many times as it has tests.
 #[derive(Default)]
@@ -195,28 +195,7 @@ impl Tally {
             } else if on_path("cargo-fuzz").is_none() && !installs_cargo_fuzz() {
                 self.skip(&title, "`cargo install cargo-fuzz` is needed");
             } else {
-                let limit = format!("-max_total_time={FUZZ_SECONDS}");
-                // New inputs go to the corpus, which is not kept in the repository; the seeds are.
-                let corpus = format!("fuzz/corpus/{name}");
-                let _ = std::fs::create_dir_all(root().join(&corpus));
-                self.command(
-                    &title,
-                    Command::new("rustup")
-                        .args([
-                            "run",
-                            "nightly",
-                            "cargo",
-                            "fuzz",
-                            "run",
-                            &name,
-                            &corpus,
-                            &format!("fuzz/seeds/{name}"),
-                            "--",
-                            &limit,
-                            "-verbosity=0",
-                        ])
-                        .current_dir(root()),
-                );
+                self.command(&title, &mut fuzz::command(&name, Some(FUZZ_SECONDS)));
             }
         }
     }

@@ -103,7 +103,7 @@ record! {
         min: f32,
         /// Fused clamp, upper end.
         max: f32,
-        /// 0: sum; 1: difference; 2: product; 3: quotient.
+        /// Which operation, see [`crate::kernels::float::function::Operation`]: 0 to 6.
         kind: u8,
     }
 }
@@ -117,11 +117,11 @@ record! {
         ofm: u32,
         /// Elements.
         count: u32,
-        /// Lower end of a clamp.
-        min: f32,
-        /// Upper end of a clamp.
-        max: f32,
-        /// 0: clamp; 1: sigmoid; 2: tanh.
+        /// The function's first parameter: the lower end of a clamp.
+        alpha: f32,
+        /// The function's second parameter: the upper end of a clamp.
+        beta: f32,
+        /// Which function, see [`crate::kernels::float::function::Function`]: 0 to 21.
         kind: u8,
     }
 }
@@ -177,7 +177,7 @@ record! {
         depth: u32,
         /// Lines side by side: elements from one of a line to the next.
         inner: u32,
-        /// 0: softmax; 1: its logarithm; 2: 1 at the first of the greatest, 0 elsewhere.
+        /// 0: softmax; 1: its logarithm; 2: 1 at the first of the greatest, 0 elsewhere; 3: softmax, 0 for a line of −∞.
         kind: u8,
     }
 }
@@ -191,6 +191,42 @@ record! {
         count: u32,
         /// The real.
         value: f32,
+    }
+}
+
+record! {
+    /// `ofm[i] = f(ifm[i])` over reals, for the functions that are not [`UnaryF32`]'s.
+    FunctionF32 = 42 {
+        /// Arena offset of the input.
+        ifm: u32,
+        /// Arena offset of the output; may equal `ifm`.
+        ofm: u32,
+        /// Elements.
+        count: u32,
+        /// Which function, see [`crate::kernels::float::function::Function`]: 22 to 38.
+        kind: u8,
+    }
+}
+
+/// `ofm[i] = clamp(a[i] ∘ b[i])` over reals, with broadcasting, for the operations that are not [`BinaryF32`]'s: powers
+/// and rests. The fields are [`BinaryF32`]'s; `kind` is 7 or 8.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PowerF32(pub BinaryF32);
+
+impl PowerF32 {
+    /// The record's first byte.
+    pub const OPCODE: u8 = 43;
+    /// Bytes of the fields.
+    pub const BYTES: usize = BinaryF32::BYTES;
+
+    /// Reads the fields; `None` where `bytes` is too short.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        BinaryF32::read(bytes).map(Self)
+    }
+
+    /// Writes the fields; `None` where `bytes` is too short.
+    pub fn write(&self, bytes: &mut [u8]) -> Option<()> {
+        self.0.write(bytes)
     }
 }
 

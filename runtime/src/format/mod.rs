@@ -4,23 +4,29 @@
 //! Everything is little-endian. Offsets in the header count from the blob's first byte; offsets in records count
 //! from the arena's first byte, or from the constants section's where the field's comment or [`IN_CONSTANTS`] says so.
 
+mod elementwise;
 mod float;
 mod integrity;
 pub mod metadata;
+mod place;
 mod record;
+mod windows;
 
+pub use elementwise::{BinaryInteger, Compare, Convert, MinMax, Select};
 pub use float::{
-    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MatMulF32, MaxPoolF32, Quantize,
-    RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
+    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32, MatMulF32, MaxPoolF32,
+    PowerF32, Quantize, ReduceF32, SoftmaxF32, UnaryF32,
 };
 #[cfg(feature = "verify")]
 pub use integrity::digest;
 pub use integrity::{checksum, crc32};
+pub use place::{CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Scatter};
 pub(crate) use record::Field;
 pub use record::{
     Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MOST_GUARDS, MaxPool, Mul,
     Select, Softmax, StridedCopy, Table, WHEN_FALSE, Window,
 };
+pub use windows::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, ResampleF32, RoiAlignF32, Window3};
 
 /// The first four bytes of every blob.
 pub const MAGIC: [u8; 4] = *b"TINB";

@@ -404,7 +404,7 @@ record! {
         ifm_strides: [i32; 5],
         /// Elements from one index to the next in the output.
         ofm_strides: [i32; 5],
-        /// Bytes of an element: 1 or 4.
+        /// Bytes of an element: 1, 2, 4 or 8.
         element_bytes: u8,
         /// 1: bytes go through the table; elements are of 1 byte.
         use_table: u8,

@@ -1,6 +1,6 @@
 //! What operators over two broadcast operands share.
 
-use super::{Extent, Extents, product};
+use super::{Extent, Extents, MAX_SOURCES, product};
 use crate::arena::Memory;
 
 /// Elements from the first to the last one that `dims` reach, both included; `None` for an empty operand.
@@ -22,28 +22,77 @@ fn is_dense(dims: &[u32; 4], strides: &[u32; 4]) -> bool {
     })
 }
 
-/// Two strided sources and a row-major output.
+/// Two strided sources of bytes and a row-major output.
 pub(super) fn extents(dims: &[u32; 4], operands: [(u32, &[u32; 4]); 2], ofm: u32) -> Option<Extents> {
-    let [(a, a_strides), (b, b_strides)] = operands;
-    Some(Extents {
-        sources: [
-            Some(Extent {
-                offset: a,
-                bytes: span(dims, a_strides)?,
-            }),
-            Some(Extent {
-                offset: b,
-                bytes: span(dims, b_strides)?,
-            }),
-            None,
-        ],
-        in_place: [is_dense(dims, a_strides), is_dense(dims, b_strides), false],
+    wide_extents(
+        dims,
+        operands.map(|(offset, strides)| (offset, strides, 1)),
+        (ofm, 1),
+    )
+}
+
+/// Strided sources and a row-major output, each with the bytes of its elements. A source may be the output's own region
+/// where it is dense like it and of the same width.
+pub(super) fn wide_extents<const N: usize>(
+    dims: &[u32; 4],
+    operands: [(u32, &[u32; 4], u32); N],
+    (ofm, width): (u32, u32),
+) -> Option<Extents> {
+    let mut extents = Extents {
         output: Extent {
             offset: ofm,
-            bytes: product(dims)?,
+            bytes: product(dims)?.checked_mul(width)?,
         },
         ..Extents::default()
-    })
+    };
+    const { assert!(N <= MAX_SOURCES) }
+    let places = extents.sources.iter_mut().zip(&mut extents.in_place);
+    for ((source, in_place), (offset, strides, bytes)) in places.zip(operands) {
+        *source = Some(Extent {
+            offset,
+            bytes: span(dims, strides)?.checked_mul(bytes)?,
+        });
+        *in_place = bytes == width && is_dense(dims, strides);
+    }
+    Some(extents)
+}
+
+/// Calls `f` with every index of `dims`, in row-major order, and with its number.
+#[inline(always)]
+pub(super) fn each(dims: &[u32; 4], mut f: impl FnMut(&[usize; 4], usize) -> Option<()>) -> Option<()> {
+    let [d0, d1, d2, d3] = dims.map(|extent| extent as usize);
+    let mut number = 0usize;
+    for i0 in 0..d0 {
+        for i1 in 0..d1 {
+            for i2 in 0..d2 {
+                for i3 in 0..d3 {
+                    f(&[i0, i1, i2, i3], number)?;
+                    number = number.wrapping_add(1);
+                }
+            }
+        }
+    }
+    Some(())
+}
+
+/// Element `index` of a source, of `N` bytes.
+pub(super) fn element<'m, const N: usize>(
+    memory: &'m Memory<'_>,
+    source: Extent,
+    index: usize,
+) -> Option<&'m [u8; N]> {
+    memory.source(source)?.as_chunks().0.get(index)
+}
+
+/// Writes element `index` of the output, of `N` bytes.
+pub(super) fn put<const N: usize>(
+    memory: &mut Memory<'_>,
+    output: Extent,
+    index: usize,
+    element: [u8; N],
+) -> Option<()> {
+    *memory.output(output)?.as_chunks_mut().0.get_mut(index)? = element;
+    Some(())
 }
 
 /// Elements computed at once; they pass through the stack, so that a source may be the output's own region.

@@ -2,7 +2,11 @@
 
 pub mod add;
 pub mod average_pool;
+pub mod binary_integer;
+pub mod compare;
 pub mod conv2d;
+pub mod conv_nd;
+pub mod convert;
 pub mod delay;
 pub mod dense;
 pub mod depthwise;
@@ -12,12 +16,18 @@ pub mod fill;
 mod filters;
 pub mod float;
 pub mod max_pool;
+pub mod min_max;
 pub mod mul;
+pub mod non_zero;
+pub mod number;
+pub mod places;
+pub mod rank;
 pub mod select;
 pub mod softmax;
 pub mod strided_copy;
 pub mod table;
 mod window;
+mod window3;
 
 use crate::arena::Memory;
 use crate::format::{
@@ -25,9 +35,12 @@ use crate::format::{
     Mul, Select, Softmax, StridedCopy, Table,
 };
 use crate::format::{
-    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, MatMulF32, MaxPoolF32, Quantize,
-    RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
+    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32, MatMulF32, MaxPoolF32,
+    PowerF32, Quantize, ReduceF32, SoftmaxF32, UnaryF32,
 };
+use crate::format::{BinaryInteger, Compare, Convert, MinMax, Select};
+use crate::format::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, ResampleF32, RoiAlignF32};
+use crate::format::{CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Scatter};
 use crate::lanes::Portable;
 
 /// What records of one kind are proven and executed by.
@@ -87,10 +100,28 @@ pub static ALL: &[Kernel] = &[
     float::average_pool::kernel(),
     float::softmax::kernel(),
     float::fill::kernel(),
+    float::conv_nd::kernel(),
+    conv_nd::kernel(),
+    float::max_pool_indices::kernel(),
+    float::resample::kernel(),
+    float::grid_sample::kernel(),
+    float::roi_align::kernel(),
     float::reduce::kernel(),
     float::matmul::kernel(),
-    float::recurrent::kernel(),
+    float::unary::function(),
+    float::binary::power(),
+    compare::kernel(),
+    binary_integer::kernel(),
     select::kernel(),
+    convert::kernel(),
+    min_max::kernel(),
+    places::gather_rows(),
+    places::gather_elements(),
+    places::scatter(),
+    rank::kernel(),
+    non_zero::kernel(),
+    float::cumulate::kernel(),
+    float::non_max_suppression::kernel(),
 ];
 
 /// The kernels that compute in integers alone.
@@ -107,6 +138,8 @@ pub static INT8: &[Kernel] = &[
     strided_copy::kernel(),
     fill::kernel(),
     delay::kernel(),
+    min_max::kernel(),
+    conv_nd::kernel(),
 ];
 
 /// A region of the arena or of the constants section: first byte and bytes.
@@ -153,6 +186,16 @@ const FIRST_IN_PLACE: [bool; MAX_SOURCES] = [true, false, false];
 #[inline(always)]
 const fn only(source: Extent) -> [Option<Extent>; MAX_SOURCES] {
     [Some(source), None, None]
+}
+
+/// These sources, in the record's order.
+#[inline(always)]
+fn sources<const N: usize>(given: [Extent; N]) -> [Option<Extent>; MAX_SOURCES] {
+    let mut all = [None; MAX_SOURCES];
+    for (slot, extent) in all.iter_mut().zip(given) {
+        *slot = Some(extent);
+    }
+    all
 }
 
 macro_rules! layers {
@@ -224,10 +267,28 @@ layers! {
     AveragePoolF32,
     SoftmaxF32,
     FillF32,
+    ConvNdF32,
+    ConvNd,
+    MaxPoolIndicesF32,
+    ResampleF32,
+    GridSampleF32,
+    RoiAlignF32,
     ReduceF32,
     MatMulF32,
-    RecurrentF32,
+    FunctionF32,
+    PowerF32,
+    Compare,
+    BinaryInteger,
     Select,
+    Convert,
+    MinMax,
+    GatherRows,
+    GatherElements,
+    Scatter,
+    Rank,
+    CumulateF32,
+    NonMaxSuppressionF32,
+    NonZero,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.

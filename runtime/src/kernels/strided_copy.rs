@@ -127,7 +127,7 @@ impl StridedCopy {
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
         match self.element_bytes {
             1 => self.use_table <= 1,
-            4 => self.use_table == 0,
+            2 | 4 | 8 => self.use_table == 0,
             _ => false,
         }
     }

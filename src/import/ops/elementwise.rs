@@ -1,141 +1,300 @@
-//! Operators on single elements: arithmetic, activations, casts; and those that change nothing.
+//! Arithmetic and logic on several values, casts; and what changes nothing.
 
-use super::super::tensors;
+use super::super::builder::Tensor;
+use super::activation::{clamp, exact};
 use super::{Call, Importer, Made, onnx};
-use crate::op::tensor::Data;
-use crate::op::{Binary, BinaryKind, Cast, Clamp, Op, OpError, Unary, UnaryKind};
+use crate::op::tensor::{DType, Data, Values};
+use crate::op::{BinaryKind, Cast, Op, OpError, Reshape, Unary, UnaryKind};
 
 pub(super) const IMPORTERS: &[Importer] = &[
-    onnx("Add", add),
-    onnx("Cast", cast),
-    onnx("Clip", clip),
-    onnx("Div", div),
+    onnx("Add", |call| binary(call, BinaryKind::Add)),
+    onnx("And", |call| binary(call, BinaryKind::And)),
+    onnx("BitShift", bit_shift),
+    onnx("BitwiseAnd", |call| binary(call, BinaryKind::And)),
+    onnx("BitwiseNot", not),
+    onnx("BitwiseOr", |call| binary(call, BinaryKind::Or)),
+    onnx("BitwiseXor", |call| binary(call, BinaryKind::Xor)),
+    onnx("Div", |call| binary(call, BinaryKind::Div)),
     onnx("Dropout", dropout),
     onnx("Identity", identity),
-    onnx("Mul", mul),
-    onnx("Relu", relu),
-    onnx("Sigmoid", sigmoid),
-    onnx("Sub", sub),
-    onnx("Tanh", tanh),
+    onnx("Max", |call| variadic(call, BinaryKind::Max)),
+    onnx("Mean", mean),
+    onnx("Min", |call| variadic(call, BinaryKind::Min)),
+    onnx("Mod", modulo),
+    onnx("Mul", |call| binary(call, BinaryKind::Mul)),
+    onnx("Not", not),
+    onnx("Or", |call| binary(call, BinaryKind::Or)),
+    onnx("PRelu", prelu),
+    onnx("Pow", pow),
+    onnx("Sub", |call| binary(call, BinaryKind::Sub)),
+    onnx("Sum", |call| variadic(call, BinaryKind::Add)),
+    onnx("Xor", |call| binary(call, BinaryKind::Xor)),
 ];
 
 fn binary(call: &mut Call<'_>, kind: BinaryKind) -> Made {
-    let inputs = [call.input(0)?, call.input(1)?];
-    let op = Op::Binary(Binary {
-        kind,
-        clamp: Clamp::NONE,
-    });
-    Ok(vec![call.graph.emit(op, &inputs, "")?])
+    let inputs = operands(call)?;
+    Ok(vec![call.graph.emit(Op::Binary(kind.into()), &inputs, "")?])
 }
 
-fn add(call: &mut Call<'_>) -> Made {
-    binary(call, BinaryKind::Add)
+/// The two operands. Before opset 7, broadcasting had to be asked for, and the second operand could be put along any axis
+/// of the first.
+pub(super) fn operands(call: &mut Call<'_>) -> Result<[Tensor; 2], OpError> {
+    let (a, b) = (call.input(0)?, call.input(1)?);
+    if call.version >= 7 {
+        return Ok([a, b]);
+    }
+    call.attrs.ignore(&["consumed_inputs"]);
+    let broadcasts = call.attrs.flag("broadcast", false)?;
+    let axis = call.attrs.maybe_int("axis")?;
+    let (a_shape, b_shape) = (call.graph.shape(a).to_vec(), call.graph.shape(b).to_vec());
+    if !broadcasts {
+        if a_shape != b_shape {
+            return Err(OpError::new(format!(
+                "equal shapes wanted without `broadcast` in opset {}, {} and {} found",
+                call.version,
+                call.graph.ty(a),
+                call.graph.ty(b)
+            )));
+        }
+        return Ok([a, b]);
+    }
+    let Some(axis) = axis else { return Ok([a, b]) };
+    let axis = super::resolve_axis(axis, a_shape.len())?;
+    let behind = (axis + b_shape.len() <= a_shape.len()).then(|| a_shape.len() - axis - b_shape.len());
+    let behind = behind.ok_or_else(|| {
+        OpError::new(format!(
+            "a second operand that ends within {} wanted from axis {axis} on, {} found",
+            call.graph.ty(a),
+            call.graph.ty(b)
+        ))
+    })?;
+    if behind == 0 {
+        return Ok([a, b]);
+    }
+    let shape: Vec<usize> = b_shape
+        .into_iter()
+        .chain(std::iter::repeat_n(1, behind))
+        .collect();
+    let b = call
+        .graph
+        .emit(Op::Reshape(Reshape { shape }), &[b], "along_axis")?;
+    Ok([a, b])
 }
 
-fn sub(call: &mut Call<'_>) -> Made {
-    binary(call, BinaryKind::Sub)
+/// A chain over all inputs. A number among them, compared with reals, is one end of a clamp.
+fn variadic(call: &mut Call<'_>, kind: BinaryKind) -> Made {
+    call.attrs.ignore(&["consumed_inputs"]);
+    let inputs: Vec<Tensor> = (0..call.inputs.len())
+        .map(|index| call.input(index))
+        .collect::<Result<_, _>>()?;
+    let [mut y, ref others @ ..] = inputs[..] else {
+        return Err(OpError::new("one input or more wanted, none found"));
+    };
+    for (i, &other) in others.iter().enumerate() {
+        let role = if i + 1 == others.len() {
+            String::new()
+        } else {
+            format!("of_{}", i + 2)
+        };
+        y = joined(call, kind, y, other, &role)?;
+    }
+    Ok(vec![y])
 }
 
-fn mul(call: &mut Call<'_>) -> Made {
-    binary(call, BinaryKind::Mul)
+fn joined(
+    call: &mut Call<'_>,
+    kind: BinaryKind,
+    a: Tensor,
+    b: Tensor,
+    role: &str,
+) -> Result<Tensor, OpError> {
+    for (x, end) in [(a, b), (b, a)] {
+        let (x_ty, end_ty) = (call.graph.ty(x), call.graph.ty(end));
+        let is_number = x_ty.dtype == DType::F32
+            && end_ty.dtype == DType::F32
+            && end_ty.shape.len() <= x_ty.shape.len()
+            && call.graph.constant_of(x).is_none();
+        let Some(end) = call.graph.constant_of(end).filter(|_| is_number) else {
+            continue;
+        };
+        let end = exact(end).filter(|end| end.is_finite());
+        let kind = match (kind, end) {
+            (BinaryKind::Max, Some(end)) => UnaryKind::Clamp(clamp(Some(end), None)),
+            (BinaryKind::Min, Some(end)) => UnaryKind::Clamp(clamp(None, Some(end))),
+            _ => continue,
+        };
+        return call.graph.emit(Op::Unary(Unary { kind }), &[x], role);
+    }
+    call.graph.emit(Op::Binary(kind.into()), &[a, b], role)
 }
 
-fn div(call: &mut Call<'_>) -> Made {
-    binary(call, BinaryKind::Div)
+/// The sum over the number of inputs.
+fn mean(call: &mut Call<'_>) -> Made {
+    let count = call.inputs.len();
+    if count == 1 {
+        return variadic(call, BinaryKind::Add);
+    }
+    let mut sum = call.input(0)?;
+    call.attrs.ignore(&["consumed_inputs"]);
+    for index in 1..count {
+        let other = call.input(index)?;
+        let role = format!("of_{}", index + 1);
+        sum = call
+            .graph
+            .emit(Op::Binary(BinaryKind::Add.into()), &[sum, other], &role)?;
+    }
+    let count = call.graph.scalar_like(sum, count as f64, "count");
+    Ok(vec![call.graph.emit(
+        Op::Binary(BinaryKind::Div.into()),
+        &[sum, count],
+        "",
+    )?])
 }
 
-fn unary(call: &mut Call<'_>, kind: UnaryKind) -> Made {
+/// `fmod` 0 is for integers.
+fn modulo(call: &mut Call<'_>) -> Made {
+    let fmod = call.attrs.flag("fmod", false)?;
+    let ty = call.graph.ty(call.input(0)?);
+    if !fmod && ty.dtype.is_float() {
+        return Err(OpError::new(format!(
+            "integers or `fmod` of 1 wanted, {ty} found"
+        )));
+    }
+    binary(call, if fmod { BinaryKind::Fmod } else { BinaryKind::Mod })
+}
+
+/// The exponent may be of another type; the result has the base's.
+fn pow(call: &mut Call<'_>) -> Made {
+    let [base, exponent] = operands(call)?;
+    let of = |tensor| call.graph.ty(tensor).dtype;
+    let (to, from) = (of(base), of(exponent));
+    let op = Op::Binary(BinaryKind::Pow.into());
+    if to == from {
+        return Ok(vec![call.graph.emit(op, &[base, exponent], "")?]);
+    }
+    if to.is_float() || from.is_integer() {
+        let exponent = cast_to(call, exponent, to, "exponent")?;
+        return Ok(vec![call.graph.emit(op, &[base, exponent], "")?]);
+    }
+    // An integer to the power of a real is computed in reals.
+    let base = cast_to(call, base, DType::F64, "base")?;
+    let exponent = cast_to(call, exponent, DType::F64, "exponent")?;
+    let power = call.graph.emit(op, &[base, exponent], "power")?;
+    Ok(vec![call.graph.emit(Op::Cast(Cast { to }), &[power], "")?])
+}
+
+fn cast_to(call: &mut Call<'_>, tensor: Tensor, to: DType, role: &str) -> Result<Tensor, OpError> {
+    if call.graph.ty(tensor).dtype == to {
+        return Ok(tensor);
+    }
+    call.graph.emit(Op::Cast(Cast { to }), &[tensor], role)
+}
+
+/// One slope for all is a LeakyRelu. Before opset 7, several slopes are one per channel.
+fn prelu(call: &mut Call<'_>) -> Made {
+    call.attrs.ignore(&["consumed_inputs"]);
+    let (x, mut slope) = (call.input(0)?, call.input(1)?);
+    let (x_ty, slope_ty) = (call.graph.ty(x).clone(), call.graph.ty(slope).clone());
+    let one = call.graph.constant_of(slope).and_then(|values| exact(values));
+    if let Some(alpha) = one.filter(|alpha| alpha.is_finite())
+        && x_ty.dtype == DType::F32
+        && slope_ty.dtype == DType::F32
+        && slope_ty.shape.len() <= x_ty.shape.len()
+    {
+        let kind = UnaryKind::LeakyRelu { alpha };
+        return Ok(vec![call.graph.emit(Op::Unary(Unary { kind }), &[x], "")?]);
+    }
+    if call.version < 7 && slope_ty.shape.len() == 1 && slope_ty.len() > 1 && x_ty.shape.len() > 2 {
+        let behind = std::iter::repeat_n(1, x_ty.shape.len() - 2);
+        let shape = slope_ty.shape.iter().copied().chain(behind).collect();
+        slope = call
+            .graph
+            .emit(Op::Reshape(Reshape { shape }), &[slope], "along_axis")?;
+    }
+    let y = call
+        .graph
+        .emit(Op::Binary(BinaryKind::PRelu.into()), &[x, slope], "")?;
+    if call.graph.shape(y) != x_ty.shape {
+        return Err(OpError::new(format!(
+            "a slope that broadcasts to {x_ty} wanted, {slope_ty} found"
+        )));
+    }
+    Ok(vec![y])
+}
+
+fn bit_shift(call: &mut Call<'_>) -> Made {
+    match call.attrs.word("direction", "")? {
+        "LEFT" => binary(call, BinaryKind::ShiftLeft),
+        "RIGHT" => binary(call, BinaryKind::ShiftRight),
+        other => Err(OpError::new(format!(
+            "attribute `direction` of LEFT or RIGHT wanted, `{other}` found"
+        ))),
+    }
+}
+
+/// Every bit turned: those that differ from ones.
+fn not(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
-    Ok(vec![call.graph.emit(Op::Unary(Unary { kind }), &[x], "")?])
+    let y = negated(call, x, "")?;
+    Ok(vec![y])
 }
 
-fn relu(call: &mut Call<'_>) -> Made {
-    unary(call, UnaryKind::Clamp(Clamp::RELU))
-}
-
-fn sigmoid(call: &mut Call<'_>) -> Made {
-    unary(call, UnaryKind::Sigmoid)
-}
-
-fn tanh(call: &mut Call<'_>) -> Made {
-    unary(call, UnaryKind::Tanh)
-}
-
-/// Opset 6 has the ends as attributes, opset 11 as inputs.
-fn clip(call: &mut Call<'_>) -> Made {
-    let (min, max) = if call.version < 11 {
-        (call.attrs.maybe_float("min")?, call.attrs.maybe_float("max")?)
-    } else {
-        (bound(call, 1, "min")?, bound(call, 2, "max")?)
-    };
-    if [min, max].into_iter().flatten().any(f32::is_nan) {
-        return Err(OpError::new("bounds that are numbers wanted, NaN found"));
-    }
-    // The largest floats are ONNX's way to leave an end open in older opsets.
-    let clamp = Clamp {
-        min: min.filter(|&min| min > f32::MIN),
-        max: max.filter(|&max| max < f32::MAX),
-    };
-    unary(call, UnaryKind::Clamp(clamp))
-}
-
-/// One end of a clip, exact in f32.
-fn bound(call: &Call<'_>, index: usize, what: &str) -> Result<Option<f32>, OpError> {
-    let Some(values) = call.constant(index, what)? else {
-        return Ok(None);
-    };
-    let (wanted, found) = (call.graph.ty(call.input(0)?).dtype, values.data.dtype());
-    let &[bound] = values.to_f64().as_slice() else {
-        return Err(OpError::new(format!(
-            "one `{what}` wanted, {} found",
-            values.ty()
-        )));
-    };
-    if wanted != found {
-        return Err(OpError::new(format!(
-            "`{what}` of {wanted} wanted, {found} found"
-        )));
-    }
-    let exact = bound as f32;
-    // An i64 has not the precision of f64, so one beyond 2^53 may be another number than `bound`.
-    let big = matches!(values.data, Data::I64(_)) && bound.abs() >= 2f64.powi(53);
-    if f64::from(exact) != bound && !bound.is_nan() || big {
-        return Err(OpError::new(format!(
-            "`{what}` exact in f32 wanted, {bound} found"
-        )));
-    }
-    Ok(Some(exact))
-}
-
-/// `saturate` and `round_mode` only matter for types that are not supported.
-fn cast(call: &mut Call<'_>) -> Made {
-    if call.version >= 19 {
-        call.attrs.ignore(&["saturate", "round_mode"]);
-    }
-    let to = i32::try_from(call.attrs.required_int("to")?).unwrap_or(i32::MAX);
-    let to = tensors::dtype(to)?;
-    let x = call.input(0)?;
-    if call.graph.ty(x).dtype == to {
-        return Ok(vec![x]);
-    }
-    Ok(vec![call.graph.emit(Op::Cast(Cast { to }), &[x], "")?])
+/// `x` with every bit turned, or the other truth value.
+pub(super) fn negated(call: &mut Call<'_>, x: Tensor, role: &str) -> Result<Tensor, OpError> {
+    let ones = Data::I8(vec![-1]).cast(call.graph.ty(x).dtype);
+    let ones = call.graph.constant(Values::new([], ones), "ones");
+    call.graph
+        .emit(Op::Binary(BinaryKind::Xor.into()), &[x, ones], role)
 }
 
 fn identity(call: &mut Call<'_>) -> Made {
+    call.attrs.ignore(&["consumed_inputs"]);
     Ok(vec![call.input(0)?])
 }
 
-/// Nothing is dropped when inferring. Opset 12 has the ratio as an input, and a switch for training.
+/// Nothing is dropped when inferring, and the mask says so. Opset 6 and before have a switch for that, opset 12 has one
+/// for training and the ratio as an input.
 fn dropout(call: &mut Call<'_>) -> Made {
-    if call.version < 12 {
+    let (trains, ratio) = if call.version < 7 {
+        let trains = !call.attrs.flag("is_test", false)?;
+        (trains, call.attrs.float("ratio", 0.5)?.into())
+    } else if call.version < 12 {
         call.attrs.ignore(&["ratio"]);
+        (false, 0.0)
     } else {
         call.attrs.ignore(&["seed"]);
-        let training = call.constant(2, "training_mode")?;
-        if training.is_some_and(|values| values.to_f64() != [0.0]) {
-            return Err(OpError::new("inference wanted, training_mode found")
-                .with_help("export the model in evaluation mode"));
+        let trains = match call.optional(2).map(|training| call.graph.constant_of(training)) {
+            None => false,
+            Some(Some(training)) => training.to_f64() != [0.0],
+            Some(None) => {
+                let wanted = super::random::WANTED;
+                return Err(
+                    OpError::new(format!("{wanted}; training_mode known only when running found"))
+                        .with_help("make training_mode a constant false, or leave it out"),
+                );
+            }
+        };
+        let ratio = if trains { call.constant(1, "ratio")? } else { None };
+        let ratio = ratio.map_or(0.5, |values| values.to_f64().first().copied().unwrap_or(0.5));
+        (trains, ratio)
+    };
+    if trains && ratio != 0.0 {
+        return Err(
+            OpError::new(format!("{}; training_mode found", super::random::WANTED))
+                .with_help("export the model in evaluation mode"),
+        );
+    }
+    let mut made = identity(call)?;
+    if call.wants(1) {
+        let ty = call.graph.ty(made[0]);
+        let (shape, count) = (ty.shape.clone(), ty.len());
+        // Masks were Boolean from opset 10 on.
+        let dtype = if call.version < 10 { ty.dtype } else { DType::Bool };
+        // One that nothing reads may be left out where it would take too much room.
+        if call.graph.take_bytes(count.saturating_mul(dtype.bytes())).is_ok() {
+            let mask = Data::Bool(vec![true; count]).cast(dtype);
+            made.push(call.graph.constant(Values::new(shape, mask), "mask"));
         }
     }
-    identity(call)
+    Ok(made)
 }

@@ -1,27 +1,51 @@
 //! One function per ONNX operator, a file per family: each reads a node's attributes and inputs under its opset and
 //! emits the operators inside.
 
+mod activation;
+mod attention;
+mod cast;
 mod constant;
 mod conv;
+mod conv_kin;
+mod determinant;
+mod einsum;
 mod elementwise;
+mod finding;
 mod gemm;
+mod indexing;
+mod integer;
+mod linear_attention;
+mod logic;
+mod loss;
+mod microsoft;
 mod movement;
+mod neighbours;
+mod norm;
 mod normalize;
+mod ordering;
+mod packed;
 mod pad;
 mod pool;
+mod qlinear;
 mod quantize;
-mod recurrent;
+mod random;
 mod reduce;
 mod reshape;
+mod resize;
+mod sample;
+mod signal;
 mod slice;
+mod trees;
+mod vectors;
 mod window;
 
 use std::sync::Arc;
 
-use tinsmith_proto::NodeProto;
+use tinsmith_proto::{AttributeProto, NodeProto};
 
 use super::attrs::Attrs;
 use super::builder::{Builder, Tensor};
+use super::tensors::check_rank;
 use crate::op::OpError;
 use crate::op::tensor::Values;
 
@@ -54,19 +78,41 @@ const fn of_domain(
 
 /// All importers, family by family.
 const FAMILIES: &[&[Importer]] = &[
+    activation::IMPORTERS,
+    cast::IMPORTERS,
     constant::IMPORTERS,
     conv::IMPORTERS,
+    conv_kin::IMPORTERS,
+    attention::IMPORTERS,
+    determinant::IMPORTERS,
+    einsum::IMPORTERS,
     elementwise::IMPORTERS,
+    finding::IMPORTERS,
     gemm::IMPORTERS,
+    logic::IMPORTERS,
+    integer::IMPORTERS,
+    microsoft::IMPORTERS,
+    linear_attention::IMPORTERS,
+    loss::IMPORTERS,
     movement::IMPORTERS,
+    norm::IMPORTERS,
     normalize::IMPORTERS,
+    packed::IMPORTERS,
+    indexing::IMPORTERS,
+    ordering::IMPORTERS,
     pad::IMPORTERS,
     pool::IMPORTERS,
+    qlinear::IMPORTERS,
     quantize::IMPORTERS,
-    recurrent::IMPORTERS,
+    random::IMPORTERS,
     reduce::IMPORTERS,
     reshape::IMPORTERS,
+    resize::IMPORTERS,
+    sample::IMPORTERS,
+    signal::IMPORTERS,
     slice::IMPORTERS,
+    trees::IMPORTERS,
+    vectors::IMPORTERS,
 ];
 
 fn importers() -> impl Iterator<Item = &'static Importer> {
@@ -84,9 +130,9 @@ pub fn operators() -> Vec<String> {
         "" => importer.operator.to_owned(),
         domain => format!("{domain}.{}", importer.operator),
     };
-    let of_items = super::node::ITEM_IMPORTERS.into_iter().flatten();
-    let of_items = of_items.map(|(operator, _)| (*operator).to_owned());
-    let mut names: Vec<String> = importers().map(name).chain(of_items).collect();
+    let is_refused = |name: &str| random::IMPORTERS.iter().any(|refused| refused.operator == name);
+    let taken = importers().filter(|importer| !is_refused(importer.operator));
+    let mut names: Vec<String> = taken.map(name).collect();
     names.sort();
     names
 }
@@ -100,7 +146,6 @@ pub(super) struct Call<'a> {
     /// `None` for optional ones left out.
     inputs: Vec<Option<Tensor>>,
     /// Names of the outputs; empty for those left out.
-    #[allow(dead_code, reason = "see `wants`")]
     outputs: &'a [String],
 }
 
@@ -121,7 +166,6 @@ impl<'a> Call<'a> {
     }
 
     /// Whether the model names output `index`.
-    #[allow(dead_code, reason = "asked by operators with optional outputs")]
     fn wants(&self, index: usize) -> bool {
         self.outputs.get(index).is_some_and(|name| !name.is_empty())
     }
@@ -131,6 +175,57 @@ impl<'a> Call<'a> {
         let made = importer(&mut self)?;
         self.attrs.finish(self.version)?;
         Ok(made)
+    }
+
+    /// The first output of an operator of ONNX's own that is a part of this node, on these inputs and with these
+    /// attributes.
+    fn part(
+        &mut self,
+        operator: &str,
+        version: i64,
+        inputs: &[Option<Tensor>],
+        attributes: &[AttributeProto],
+    ) -> Result<Tensor, OpError> {
+        let first_new = self.graph.len();
+        let part = Call {
+            graph: self.graph,
+            attrs: Attrs::new(attributes),
+            version,
+            inputs: inputs.to_vec(),
+            outputs: &[],
+        };
+        let made = part.import(part_importer(operator)?)?;
+        self.name_part(operator, made, first_new)
+    }
+
+    /// [`Call::part`] with the attributes of this node.
+    fn part_of_own(
+        &mut self,
+        operator: &str,
+        version: i64,
+        inputs: &[Option<Tensor>],
+    ) -> Result<Tensor, OpError> {
+        let first_new = self.graph.len();
+        let own = (
+            std::mem::replace(&mut self.version, version),
+            std::mem::replace(&mut self.inputs, inputs.to_vec()),
+        );
+        let made = part_importer(operator)?(self)?;
+        (self.version, self.inputs) = own;
+        self.name_part(operator, made, first_new)
+    }
+
+    /// A part is not the node's output, whose name it took.
+    fn name_part(&mut self, operator: &str, made: Vec<Tensor>, first_new: usize) -> Result<Tensor, OpError> {
+        let Some(&tensor) = made.first() else {
+            return Err(OpError::new(format!(
+                "an output of {operator} wanted, none found"
+            )));
+        };
+        if tensor.index() >= first_new {
+            self.graph.name_after(tensor, &operator.to_lowercase());
+        }
+        Ok(tensor)
     }
 
     /// Input `index`, which must be given.
@@ -183,6 +278,14 @@ impl<'a> Call<'a> {
     }
 }
 
+/// How to import an operator that another is made of.
+fn part_importer(operator: &str) -> Result<fn(&mut Call<'_>) -> Made, OpError> {
+    let importer = importer("", operator);
+    importer
+        .map(|importer| importer.import)
+        .ok_or_else(|| OpError::new(format!("it is made of {operator}, which is not supported")))
+}
+
 /// An axis counted from the front, of a tensor of this rank; negative ones count from the end.
 pub(super) fn resolve_axis(axis: i64, rank: usize) -> Result<usize, OpError> {
     let from_end = |axis: i64| usize::try_from(axis.checked_neg()?).ok();
@@ -196,6 +299,7 @@ pub(super) fn resolve_axis(axis: i64, rank: usize) -> Result<usize, OpError> {
 
 /// Axes counted from the front, in the given order; none twice.
 fn resolve_axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, OpError> {
+    check_rank(axes.len())?;
     let mut resolved = Vec::with_capacity(axes.len().min(rank));
     for &axis in axes {
         let axis = resolve_axis(axis, rank)?;

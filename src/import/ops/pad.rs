@@ -3,9 +3,9 @@
 use super::{Call, Importer, Made, onnx, resolve_axes};
 use crate::op::{Op, OpError, Pad, PadMode, Slice};
 
-pub(super) const IMPORTERS: &[Importer] = &[onnx("Pad", pad)];
+pub(super) const IMPORTERS: &[Importer] = &[onnx("CenterCropPad", center_crop_pad), onnx("Pad", pad)];
 
-/// Opset 2 has pads and value as attributes, opset 11 as inputs, opset 18 also axes. Negative pads become a slice
+/// Opset 1 has paddings and value as attributes, opset 2 calls them pads, opset 11 has them as inputs, opset 18 also axes. Negative pads become a slice
 /// before what is added.
 fn pad(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
@@ -13,7 +13,8 @@ fn pad(call: &mut Call<'_>) -> Made {
     let rank = from.len();
     let mode = call.attrs.word("mode", "constant")?;
     let (pads, value) = if call.version < 11 {
-        let pads = call.attrs.maybe_ints("pads")?.map(<[i64]>::to_vec);
+        let name = if call.version < 2 { "paddings" } else { "pads" };
+        let pads = call.attrs.maybe_ints(name)?.map(<[i64]>::to_vec);
         (pads, call.attrs.float("value", 0.0)?)
     } else {
         (call.constant_ints(1, "pads")?, fill(call)?)
@@ -39,9 +40,11 @@ fn pad(call: &mut Call<'_>) -> Made {
         "constant" => PadMode::Constant(value),
         "edge" => PadMode::Edge,
         "reflect" => PadMode::Reflect,
+        "wrap" if call.version >= 19 => PadMode::Wrap,
         other => {
             return Err(OpError::new(format!(
-                "mode constant, edge or reflect wanted, {other} found"
+                "a mode of opset {} wanted, {other} found",
+                call.version
             )));
         }
     };
@@ -91,6 +94,52 @@ fn pad(call: &mut Call<'_>) -> Made {
         y = call.graph.emit(Op::Slice(cut), &[y], role)?;
     }
     if adds {
+        y = call.graph.emit(Op::Pad(op), &[y], "")?;
+    }
+    Ok(vec![y])
+}
+
+/// The middle of the input along each axis, or the input in the middle of zeros. What is odd is cut or added behind.
+fn center_crop_pad(call: &mut Call<'_>) -> Made {
+    let x = call.input(0)?;
+    let from = call.graph.shape(x).to_vec();
+    let axes = match call.attrs.maybe_ints("axes")? {
+        Some(axes) => resolve_axes(axes, from.len())?,
+        None => (0..from.len()).collect(),
+    };
+    let wanted = call.constant_ints(1, "the shape")?.unwrap_or_default();
+    let wanted = super::super::tensors::checked_shape(&wanted)?;
+    if wanted.len() != axes.len() {
+        return Err(OpError::new(format!(
+            "an extent for each of axes {axes:?} wanted, {wanted:?} found"
+        )));
+    }
+    let mut cut = Slice {
+        starts: vec![0; from.len()],
+        steps: vec![1; from.len()],
+        shape: from.clone(),
+    };
+    let mut op = Pad {
+        before: vec![0; from.len()],
+        after: vec![0; from.len()],
+        mode: PadMode::Constant(0.0),
+    };
+    for (&axis, &extent) in axes.iter().zip(&wanted) {
+        let taken = from[axis].saturating_sub(extent);
+        cut.starts[axis] = taken / 2;
+        cut.shape[axis] = from[axis] - taken;
+        let added = extent.saturating_sub(from[axis]);
+        op.before[axis] = added / 2;
+        op.after[axis] = added - added / 2;
+    }
+    let mut y = x;
+    if cut.shape != from {
+        let adds = op.before.iter().chain(&op.after).any(|&added| added > 0);
+        y = call
+            .graph
+            .emit(Op::Slice(cut), &[y], if adds { "cut" } else { "" })?;
+    }
+    if op.before.iter().chain(&op.after).any(|&added| added > 0) {
         y = call.graph.emit(Op::Pad(op), &[y], "")?;
     }
     Ok(vec![y])

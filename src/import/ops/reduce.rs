@@ -3,9 +3,13 @@
 
 use super::super::builder::Tensor;
 use super::{Call, Importer, Made, onnx, resolve_axes};
-use crate::op::{OpError, ReduceKind};
+use crate::op::{OpError, ReduceKind, UnaryKind};
 
 pub(super) const IMPORTERS: &[Importer] = &[
+    onnx("ReduceL1", l1),
+    onnx("ReduceL2", l2),
+    onnx("ReduceLogSum", log_sum),
+    onnx("ReduceLogSumExp", log_sum_exp),
     onnx("ReduceMax", max),
     onnx("ReduceMean", mean),
     onnx("ReduceMin", min),
@@ -85,10 +89,53 @@ fn sum(call: &mut Call<'_>) -> Made {
     plain(call, ReduceKind::Sum, 13)
 }
 
+/// `Σ |x|`.
+fn l1(call: &mut Call<'_>) -> Made {
+    let reduction = Reduction::read(call, 18)?;
+    let sizes = call.graph.unary(UnaryKind::Abs, reduction.x, "size")?;
+    let y = reduction.kept(call, ReduceKind::Sum, sizes)?;
+    reduction.finish(call, y)
+}
+
+/// `√Σ x²`.
+fn l2(call: &mut Call<'_>) -> Made {
+    let reduction = Reduction::read(call, 18)?;
+    let squares = call.graph.mul(reduction.x, reduction.x, "square")?;
+    let sum = reduction.kept(call, ReduceKind::Sum, squares)?;
+    let y = call.graph.unary(UnaryKind::Sqrt, sum, "root")?;
+    reduction.finish(call, y)
+}
+
 /// `Σ x²`.
 fn sum_square(call: &mut Call<'_>) -> Made {
     let reduction = Reduction::read(call, 18)?;
     let squares = call.graph.mul(reduction.x, reduction.x, "square")?;
     let y = reduction.kept(call, ReduceKind::Sum, squares)?;
+    reduction.finish(call, y)
+}
+
+/// `log Σ x`.
+fn log_sum(call: &mut Call<'_>) -> Made {
+    let reduction = Reduction::read(call, 18)?;
+    let sum = reduction.kept(call, ReduceKind::Sum, reduction.x)?;
+    let y = call.graph.unary(UnaryKind::Log, sum, "log")?;
+    reduction.finish(call, y)
+}
+
+/// `log Σ exp x`, as `m + log Σ exp(x − m)` with the greatest element `m`, so that no exponential overflows. Where
+/// that is infinite, so is the result: `m` is limited to what can be subtracted.
+fn log_sum_exp(call: &mut Call<'_>) -> Made {
+    let reduction = Reduction::read(call, 18)?;
+    let greatest = reduction.kept(call, ReduceKind::Max, reduction.x)?;
+    let finite = UnaryKind::Clamp(crate::op::Clamp {
+        min: Some(f32::MIN),
+        max: Some(f32::MAX),
+    });
+    let offset = call.graph.unary(finite, greatest, "offset")?;
+    let below = call.graph.sub(reduction.x, offset, "below")?;
+    let terms = call.graph.unary(UnaryKind::Exp, below, "exp")?;
+    let sum = reduction.kept(call, ReduceKind::Sum, terms)?;
+    let log = call.graph.unary(UnaryKind::Log, sum, "log")?;
+    let y = call.graph.add(log, offset, "log_sum_exp")?;
     reduction.finish(call, y)
 }

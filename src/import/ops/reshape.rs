@@ -16,12 +16,18 @@ fn emit(call: &mut Call<'_>, x: Tensor, shape: Shape) -> Made {
     Ok(vec![call.graph.emit(Op::Reshape(Reshape { shape }), &[x], "")?])
 }
 
-/// An extent of 0 stands for the input's, of −1 for what is left; opset 14 may take 0 for itself.
+/// An extent of 0 stands for the input's, of −1 for what is left; opset 14 may take 0 for itself. Opset 1 has the shape
+/// as an attribute.
 fn reshape(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     let from = call.graph.shape(x).to_vec();
     let zero_copies = call.version < 14 || !call.attrs.flag("allowzero", false)?;
-    let wanted = call.constant_ints(1, "the new shape")?.unwrap_or_default();
+    let wanted = if call.version < 5 {
+        call.attrs.ignore(&["consumed_inputs"]);
+        call.attrs.maybe_ints("shape")?.unwrap_or_default().to_vec()
+    } else {
+        call.constant_ints(1, "the new shape")?.unwrap_or_default()
+    };
     let misfit = || {
         OpError::new(format!(
             "a shape with as many elements as {from:?} wanted, {wanted:?} found"

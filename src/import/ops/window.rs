@@ -4,22 +4,17 @@ use super::Call;
 use crate::op::{OpError, Window};
 
 /// No window of a model for small devices comes near this; products of what is below it cannot overflow.
-const MOST: i64 = 65_535;
+pub(super) const MOST: i64 = 65_535;
 
-/// A window as an operator takes it.
+/// A window over spatial axes, one value per axis.
 pub(super) struct Resolved {
-    pub(super) window: Window,
-    /// How far `ceil_mode` made it reach beyond the bottom and right padding that the model gives.
-    pub(super) overhang: [usize; 2],
-}
-
-/// Attributes of a window over spatial axes, one value per axis.
-struct Axes {
-    kernel: Vec<usize>,
-    strides: Vec<usize>,
-    dilations: Vec<usize>,
-    before: Vec<usize>,
-    after: Vec<usize>,
+    pub(super) kernel: Vec<usize>,
+    pub(super) strides: Vec<usize>,
+    pub(super) dilations: Vec<usize>,
+    pub(super) before: Vec<usize>,
+    pub(super) after: Vec<usize>,
+    /// How far `ceil_mode` made it reach beyond the padding behind that the model gives.
+    pub(super) overhang: Vec<usize>,
 }
 
 /// Reads strides, dilations and padding for a kernel over `extents`.
@@ -29,43 +24,67 @@ pub(super) fn resolve(
     kernel: &[i64],
     ceil_mode: bool,
 ) -> Result<Resolved, OpError> {
-    let axes = extents.len();
+    let mut given = plain(call, kernel, extents.len())?;
+    let auto = auto_pad(call)?;
+    let pads = || given.before.iter().chain(&given.after);
+    if auto != AutoPad::NotSet && pads().any(|&pad| pad != 0) {
+        return Err(OpError::new(format!(
+            "pads or auto_pad wanted, {:?} and {} found",
+            pads().collect::<Vec<_>>(),
+            call.attrs.word("auto_pad", "NOTSET")?
+        )));
+    }
+    for (axis, &extent) in extents.iter().enumerate() {
+        match auto {
+            AutoPad::NotSet if ceil_mode => given.overhang[axis] = given.round_up(axis, extent),
+            // With whole windows only, rounding up finds none further.
+            AutoPad::NotSet | AutoPad::Valid => {}
+            AutoPad::SameUpper => given.same(axis, extent, false),
+            AutoPad::SameLower => given.same(axis, extent, true),
+        }
+    }
+    Ok(given)
+}
+
+/// The attributes as they stand, without `auto_pad`.
+pub(super) fn plain(call: &Call<'_>, kernel: &[i64], axes: usize) -> Result<Resolved, OpError> {
     let pads = list(call, "pads", 2 * axes, 0)?;
-    let mut given = Axes {
+    Ok(Resolved {
         kernel: within("kernel_shape", kernel, axes, 1)?,
         strides: list(call, "strides", axes, 1)?,
         dilations: list(call, "dilations", axes, 1)?,
         before: pads[..axes].to_vec(),
         after: pads[axes..].to_vec(),
-    };
-    let auto = call.attrs.word("auto_pad", "NOTSET")?;
-    if auto != "NOTSET" && pads.iter().any(|&pad| pad != 0) {
-        return Err(OpError::new(format!(
-            "pads or auto_pad wanted, {pads:?} and {auto} found"
-        )));
-    }
-    let mut overhang = vec![0; axes];
-    for (axis, &extent) in extents.iter().enumerate() {
-        match auto {
-            "NOTSET" if ceil_mode => overhang[axis] = given.round_up(axis, extent),
-            // With whole windows only, rounding up finds none further.
-            "NOTSET" | "VALID" => {}
-            "SAME_UPPER" => given.same(axis, extent, false),
-            "SAME_LOWER" => given.same(axis, extent, true),
-            other => {
-                return Err(OpError::new(format!(
-                    "auto_pad NOTSET, VALID, SAME_UPPER or SAME_LOWER wanted, {other} found"
-                )));
-            }
-        }
-    }
-    let window = given.over_images();
-    let overhang = pair(&overhang, 0);
-    Ok(Resolved { window, overhang })
+        overhang: vec![0; axes],
+    })
 }
 
-impl Axes {
-    fn span(&self, axis: usize) -> usize {
+/// How `auto_pad` asks for padding.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum AutoPad {
+    NotSet,
+    Valid,
+    SameUpper,
+    SameLower,
+}
+
+pub(super) fn auto_pad(call: &Call<'_>) -> Result<AutoPad, OpError> {
+    Ok(match call.attrs.word("auto_pad", "NOTSET")? {
+        "NOTSET" | "" => AutoPad::NotSet,
+        "VALID" => AutoPad::Valid,
+        "SAME_UPPER" => AutoPad::SameUpper,
+        "SAME_LOWER" => AutoPad::SameLower,
+        other => {
+            return Err(OpError::new(format!(
+                "auto_pad NOTSET, VALID, SAME_UPPER or SAME_LOWER wanted, {other} found"
+            )));
+        }
+    })
+}
+
+impl Resolved {
+    /// Elements from the first tap to the last, inclusive.
+    pub(super) fn span(&self, axis: usize) -> usize {
         (self.kernel[axis] - 1) * self.dilations[axis] + 1
     }
 
@@ -95,8 +114,29 @@ impl Axes {
         needed.saturating_sub(given)
     }
 
-    /// The window over rows and columns; a single axis is that of the columns.
-    fn over_images(&self) -> Window {
+    /// The outputs along each axis over an input of these extents.
+    pub(super) fn outputs(&self, extents: &[usize]) -> Result<Vec<usize>, OpError> {
+        let along = |(axis, &extent): (usize, &usize)| {
+            let padded = extent + self.before[axis] + self.after[axis];
+            let free = padded.checked_sub(self.span(axis)).ok_or_else(|| {
+                OpError::new(format!(
+                    "an input that holds the window wanted: axis {axis} of {extent} padded to {padded}, the window \
+                     spans {}",
+                    self.span(axis)
+                ))
+            })?;
+            Ok(free / self.strides[axis] + 1)
+        };
+        extents.iter().enumerate().map(along).collect()
+    }
+
+    /// The window along two of its axes, or along one as that of the columns.
+    pub(super) fn image(&self, axes: &[usize]) -> Window {
+        let pair = |values: &[usize], rows: usize| match *axes {
+            [row, column] => [values[row], values[column]],
+            [column] => [rows, values[column]],
+            _ => unreachable!("one or two axes of an image"),
+        };
         let (before, after) = (pair(&self.before, 0), pair(&self.after, 0));
         Window {
             kernel: pair(&self.kernel, 1),
@@ -105,19 +145,19 @@ impl Axes {
             pads: [before[0], before[1], after[0], after[1]],
         }
     }
-}
 
-/// Values of rows and columns; a single axis is that of the columns, and the rows have the value given for them.
-fn pair(values: &[usize], rows: usize) -> [usize; 2] {
-    match *values {
-        [rows, columns] => [rows, columns],
-        [columns] => [rows, columns],
-        _ => unreachable!("one or two spatial axes"),
+    /// The overhang along the axes of such a window.
+    pub(super) fn image_overhang(&self, axes: &[usize]) -> [usize; 2] {
+        match *axes {
+            [row, column] => [self.overhang[row], self.overhang[column]],
+            [column] => [0, self.overhang[column]],
+            _ => unreachable!("one or two axes of an image"),
+        }
     }
 }
 
 /// An attribute with one value per axis, or `least` for each.
-fn list(call: &Call<'_>, name: &str, count: usize, least: i64) -> Result<Vec<usize>, OpError> {
+pub(super) fn list(call: &Call<'_>, name: &str, count: usize, least: i64) -> Result<Vec<usize>, OpError> {
     match call.attrs.maybe_ints(name)? {
         Some(values) => within(name, values, count, least),
         None => Ok(vec![least as usize; count]),

@@ -78,6 +78,36 @@ impl Dyadic {
         }
     }
 
+    /// The exact sum, where it takes at most `bits` mantissa bits, at most 120; `None` elsewhere.
+    pub fn sum(self, other: Self, bits: u32) -> Option<Self> {
+        let (high, low) = if self.exponent >= other.exponent {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        let apart = u32::try_from(high.exponent - low.exponent).ok()?;
+        let used = i128::BITS - high.mantissa.unsigned_abs().leading_zeros();
+        if used + apart > bits.min(120) && !high.is_zero() {
+            return None;
+        }
+        let mantissa = if high.is_zero() { 0 } else { high.mantissa << apart } + low.mantissa;
+        let exponent = low.exponent;
+        (mantissa.unsigned_abs().checked_ilog2().unwrap_or(0) < bits).then_some(Self { mantissa, exponent })
+    }
+
+    /// The nearest f64.
+    pub fn to_f64(self) -> f64 {
+        libm::ldexp(self.mantissa as f64, self.exponent)
+    }
+
+    /// Its sign set aside.
+    pub fn abs(self) -> Self {
+        Self {
+            mantissa: self.mantissa.abs(),
+            ..self
+        }
+    }
+
     /// The negative.
     pub fn negated(self) -> Self {
         Self {

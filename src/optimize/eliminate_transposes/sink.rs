@@ -10,7 +10,8 @@ use super::permutation::{compose, inverse, moves_only_units, permute_back, throu
 use crate::ir::{FloatGraph, FloatTensor, Node};
 use crate::op::tensor::TensorType;
 use crate::op::{
-    Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Reshape, Slice, Softmax, Transpose,
+    Cumulate, Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Resample, Reshape, Slice,
+    Softmax, TopK, Transpose,
 };
 
 /// Moves every transpose as far as it goes; with `share`, also those that have several readers.
@@ -63,7 +64,9 @@ fn step(graph: &mut FloatGraph, position: usize, share: bool) -> Option<()> {
             let perm = op.perm.clone();
             simplify(graph, position, &perm)
         }
-        Op::Binary(_) | Op::Concat(_) => pass_operands(graph, position, share),
+        Op::Binary(_) | Op::Compare(_) | Op::Concat(_) | Op::Select(_) => {
+            pass_operands(graph, position, share)
+        }
         Op::Dense(_) => dense::fold(graph, position).or_else(|| pass(graph, position, share)),
         _ => pass(graph, position, share),
     }
@@ -140,7 +143,9 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         }
     };
     match &node.op {
-        Op::Unary(_) | Op::Cast(_) | Op::Delay(_) => same(node.op.clone()),
+        Op::Unary(_) | Op::BitCast(_) | Op::Cast(_) | Op::Delay(_) | Op::NarrowCast(_) => {
+            same(node.op.clone())
+        }
         Op::QuantizeLinear(op) => same(Op::QuantizeLinear(QuantizeLinear {
             axis: quantization_axis(op.axis),
         })),
@@ -150,6 +155,18 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         Op::Softmax(op) => same(Op::Softmax(Softmax {
             axis: perm[op.axis],
             ..*op
+        })),
+        Op::Cumulate(op) => same(Op::Cumulate(Cumulate {
+            axis: perm[op.axis],
+            ..op.clone()
+        })),
+        Op::TopK(op) => same(Op::TopK(TopK {
+            axis: perm[op.axis],
+            ..op.clone()
+        })),
+        Op::Resample(op) => same(Op::Resample(Resample {
+            axis: perm[op.axis],
+            ..op.clone()
         })),
         Op::Reduce(op) => {
             let mut axes: Vec<usize> = op.axes.iter().map(|&axis| perm[axis]).collect();
@@ -188,14 +205,33 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         Op::AveragePool(_)
         | Op::BatchNormalization(_)
         | Op::Binary(_)
+        | Op::Compare(_)
         | Op::Concat(_)
         | Op::Conv2d(_)
+        | Op::ConvNd(_)
         | Op::Dense(_)
+        | Op::Expand(_)
+        | Op::GatherElements(_)
+        | Op::GatherNd(_)
+        | Op::Lookup(_)
+        | Op::GridSample(_)
         | Op::MatMul(_)
+        | Op::MaxPoolIndices(_)
+        | Op::RoiAlign(_)
         | Op::MaxPool(_)
-        | Op::Recurrent(_)
         | Op::Select(_)
-        | Op::Transpose(_) => None,
+        | Op::DequantizeTo(_)
+        | Op::DynamicParameters(_)
+        | Op::QuantizeTo(_)
+        | Op::Transpose(_)
+        | Op::NonMaxSuppression(_)
+        | Op::NonZero(_)
+        | Op::OneHot(_)
+        | Op::Scatter(_)
+        | Op::TfIdf(_)
+        | Op::TreeEnsemble(_)
+        | Op::Trilu(_)
+        | Op::Unique(_) => None,
     }
 }
 
@@ -209,11 +245,11 @@ enum Operand {
     Reshaped(Tensor, Vec<usize>),
 }
 
-/// Moves the common transpose of operands behind a `Binary` or `Concat`.
+/// Moves the common transpose of operands behind an elementwise operator or a `Concat`.
 fn pass_operands(graph: &mut FloatGraph, position: usize, share: bool) -> Option<()> {
     let node = &graph.nodes[position];
     let rank = shape(graph, node.outputs[0]).len();
-    let elementwise = matches!(node.op, Op::Binary(_));
+    let elementwise = !matches!(node.op, Op::Concat(_));
     let (before, operands) = node.inputs.iter().find_map(|&input| {
         let before = transposed(graph, input, share).filter(|before| before.perm.len() == rank)?;
         let operands: Option<Vec<Operand>> = node

@@ -138,22 +138,50 @@ pub(super) fn commutes(op: &Op, dtype: DType) -> bool {
         Op::Pad(pad) => match pad.mode {
             // Zero lies on every grid; codes pad with a code.
             PadMode::Constant(value) => value == 0.0 || !dtype.is_float(),
-            PadMode::Edge | PadMode::Reflect => true,
+            PadMode::Edge | PadMode::Reflect | PadMode::Wrap => true,
         },
-        Op::Concat(_) | Op::Gather(_) | Op::Reshape(_) | Op::Slice(_) | Op::Transpose(_) => true,
         Op::Reduce(reduce) => reduce.kind.picks(),
+        Op::Concat(_)
+        | Op::Expand(_)
+        | Op::Gather(_)
+        | Op::GatherElements(_)
+        | Op::GatherNd(_)
+        | Op::Reshape(_)
+        | Op::Slice(_)
+        | Op::Transpose(_)
+        | Op::Trilu(_) => true,
         Op::AveragePool(_)
         | Op::BatchNormalization(_)
         | Op::Binary(_)
+        | Op::BitCast(_)
         | Op::Cast(_)
+        | Op::Compare(_)
         | Op::Conv2d(_)
+        | Op::Cumulate(_)
+        | Op::Lookup(_)
+        | Op::NonMaxSuppression(_)
+        | Op::NonZero(_)
+        | Op::OneHot(_)
+        | Op::Scatter(_)
+        | Op::TfIdf(_)
+        | Op::TopK(_)
+        | Op::TreeEnsemble(_)
+        | Op::Unique(_)
         | Op::Delay(_)
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
+        | Op::DequantizeTo(_)
+        | Op::DynamicParameters(_)
         | Op::MatMul(_)
+        | Op::NarrowCast(_)
+        | Op::ConvNd(_)
+        | Op::GridSample(_)
+        | Op::MaxPoolIndices(_)
+        | Op::Resample(_)
+        | Op::RoiAlign(_)
         | Op::QuantizeLinear(_)
-        | Op::Recurrent(_)
         | Op::Select(_)
+        | Op::QuantizeTo(_)
         | Op::Softmax(_) => false,
     }
 }
@@ -165,20 +193,47 @@ pub(super) fn moves(op: &Op, dtype: DType) -> bool {
         Op::MaxPool(pool) => pool.clamp.is_none(),
         Op::Reduce(reduce) => reduce.kind.picks(),
         Op::Pad(pad) => !matches!(pad.mode, PadMode::Constant(value) if value != 0.0 && dtype.is_float()),
-        Op::Concat(_) | Op::Delay(_) | Op::Gather(_) | Op::Reshape(_) | Op::Slice(_) | Op::Transpose(_) => {
-            true
-        }
+        Op::Concat(_)
+        | Op::Delay(_)
+        | Op::Expand(_)
+        | Op::Gather(_)
+        | Op::GatherElements(_)
+        | Op::GatherNd(_)
+        | Op::Reshape(_)
+        | Op::Slice(_)
+        | Op::Transpose(_)
+        | Op::Trilu(_) => true,
         Op::AveragePool(_)
         | Op::BatchNormalization(_)
         | Op::Binary(_)
+        | Op::BitCast(_)
         | Op::Cast(_)
+        | Op::Compare(_)
         | Op::Conv2d(_)
+        | Op::Cumulate(_)
+        | Op::Lookup(_)
+        | Op::NonMaxSuppression(_)
+        | Op::NonZero(_)
+        | Op::OneHot(_)
+        | Op::Scatter(_)
+        | Op::TfIdf(_)
+        | Op::TopK(_)
+        | Op::TreeEnsemble(_)
+        | Op::Unique(_)
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
+        | Op::DequantizeTo(_)
+        | Op::DynamicParameters(_)
         | Op::MatMul(_)
+        | Op::NarrowCast(_)
+        | Op::ConvNd(_)
+        | Op::GridSample(_)
+        | Op::MaxPoolIndices(_)
+        | Op::Resample(_)
+        | Op::RoiAlign(_)
         | Op::QuantizeLinear(_)
-        | Op::Recurrent(_)
         | Op::Select(_)
+        | Op::QuantizeTo(_)
         | Op::Softmax(_)
         | Op::Unary(_) => false,
     }

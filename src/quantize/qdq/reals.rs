@@ -6,9 +6,10 @@
 use super::constant::constant;
 use super::{Absorber, Precision};
 use crate::ir::{FloatTensor, Handle, Node};
+use crate::op::plain::needs_reals;
 use crate::op::quant::{QuantParams, QuantTensor, Quantization};
 use crate::op::tensor::DType;
-use crate::op::{BinaryKind, Op, Reshape};
+use crate::op::{Op, Reshape};
 use crate::quantize::reals::plain;
 
 impl Absorber<'_> {
@@ -26,7 +27,7 @@ impl Absorber<'_> {
             .outputs
             .iter()
             .all(|&output| self.graph.tensors[output].ty.dtype == DType::F32);
-        let divides = matches!(&node.op, Op::Binary(binary) if binary.kind == BinaryKind::Div);
+        let divides = matches!(&node.op, Op::Binary(binary) if needs_reals(binary.kind));
         let mut inputs = node.inputs.iter();
         let is_number = |&input: &Handle<FloatTensor>| {
             self.graph.tensors[input].ty.len() == 1 && constant(self.graph, input).is_some()

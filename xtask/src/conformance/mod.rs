@@ -112,6 +112,12 @@ pub(crate) fn run(only: Option<&str>, check: bool) -> Result<bool> {
     Ok(complaints == 0)
 }
 
+/// The names and bytes of all models.
+pub(crate) fn models(shared: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let cases = archive::cases(&shared.join("conformance/onnx-backend-tests.tar.gz"))?;
+    Ok(cases.into_iter().map(|case| (case.name, case.model)).collect())
+}
+
 fn is_same(path: &Path, text: &str) -> bool {
     std::fs::read_to_string(path).is_ok_and(|found| found == text)
 }

@@ -3,69 +3,65 @@
 //! Layouts: operands strided, output row-major over `dims`. An operand that is dense like the output may be its own
 //! region.
 
-use super::{WIDTH, clamp, words, words_mut};
+use super::function::Operation;
+use super::{WIDTH, clamp};
 use crate::arena::Memory;
-use crate::format::BinaryF32;
+use crate::format::{BinaryF32, PowerF32};
+use crate::kernels::elementwise::{self, element, put};
 use crate::kernels::kernel_of;
-use crate::kernels::{Extent, Extents, Kernel, elementwise, source, work_of};
+use crate::kernels::{Extent, Extents, Kernel, source, work_of};
 
 /// The kernel of [`BinaryF32`].
 pub const fn kernel() -> Kernel {
-    kernel_of!(BinaryF32, run)
+    kernel_of!(BinaryF32, run_simple)
 }
 
-fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
+/// The kernel of [`PowerF32`].
+pub const fn power() -> Kernel {
+    kernel_of!(PowerF32, run_power)
+}
+
+fn run_simple(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     let layer = BinaryF32::read(fields)?;
+    let operation = Operation::of(layer.kind)?;
+    run(&layer, memory, |a, b| operation.simple(a, b))
+}
+
+fn run_power(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
+    let PowerF32(layer) = PowerF32::read(fields)?;
+    let operation = Operation::of(layer.kind)?;
+    run(&layer, memory, |a, b| Some(operation.power(a, b)))
+}
+
+#[inline(always)]
+fn run(
+    layer: &BinaryF32,
+    memory: &mut Memory<'_>,
+    operation: impl Fn(f32, f32) -> Option<f32>,
+) -> Option<Extent> {
     let extents = layer.extents()?;
     let [a_source, b_source, ..] = extents.sources;
-    let [d0, d1, d2, d3] = layer.dims.map(|extent| extent as usize);
-    let mut element = 0usize;
-    for i0 in 0..d0 {
-        for i1 in 0..d1 {
-            for i2 in 0..d2 {
-                for i3 in 0..d3 {
-                    let at = [i0, i1, i2, i3];
-                    let a = read(memory, a_source?, elementwise::offset(&at, &layer.a_strides))?;
-                    let b = read(memory, b_source?, elementwise::offset(&at, &layer.b_strides))?;
-                    let y = match layer.kind {
-                        0 => a + b,
-                        1 => a - b,
-                        2 => a * b,
-                        _ => a / b,
-                    };
-                    let y = clamp(y, layer.min, layer.max);
-                    *words_mut(memory.output(extents.output)?).get_mut(element)? = y.to_le_bytes();
-                    element = element.wrapping_add(1);
-                }
-            }
-        }
-    }
+    elementwise::each(&layer.dims, |at, index| {
+        let a = element(memory, a_source?, elementwise::offset(at, &layer.a_strides))?;
+        let b = element(memory, b_source?, elementwise::offset(at, &layer.b_strides))?;
+        let y = operation(f32::from_le_bytes(*a), f32::from_le_bytes(*b))?;
+        put(
+            memory,
+            extents.output,
+            index,
+            clamp(y, layer.min, layer.max).to_le_bytes(),
+        )
+    })?;
     Some(extents.output)
-}
-
-/// An element of a source.
-fn read(memory: &Memory<'_>, source: Extent, element: usize) -> Option<f32> {
-    let word = words(memory.source(source)?).get(element)?;
-    Some(f32::from_le_bytes(*word))
 }
 
 impl BinaryF32 {
     pub(crate) fn extents(&self) -> Option<Extents> {
-        let elements = elementwise::extents(
+        elementwise::wide_extents(
             &self.dims,
-            [(self.a, &self.a_strides), (self.b, &self.b_strides)],
-            self.ofm,
-        )?;
-        let wide = |extent: Extent| {
-            let bytes = extent.bytes.checked_mul(WIDTH)?;
-            Some(Extent { bytes, ..extent })
-        };
-        let [a, b, ..] = elements.sources;
-        Some(Extents {
-            sources: [Some(wide(a?)?), Some(wide(b?)?), None],
-            output: wide(elements.output)?,
-            ..elements
-        })
+            [(self.a, &self.a_strides, WIDTH), (self.b, &self.b_strides, WIDTH)],
+            (self.ofm, WIDTH),
+        )
     }
 
     pub(crate) fn work(&self) -> Option<u64> {
@@ -73,12 +69,32 @@ impl BinaryF32 {
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
-        self.kind <= 3 && self.min.total_cmp(&self.max).is_le()
+        let is_kind = Operation::of(self.kind).is_some_and(Operation::is_simple);
+        is_kind && self.min.total_cmp(&self.max).is_le()
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, _state: u32) {
         self.a = source(sources, 0);
         self.b = source(sources, 1);
         self.ofm = ofm;
+    }
+}
+
+impl PowerF32 {
+    pub(crate) fn extents(&self) -> Option<Extents> {
+        self.0.extents()
+    }
+
+    pub(crate) fn work(&self) -> Option<u64> {
+        self.0.work()
+    }
+
+    pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
+        let is_kind = Operation::of(self.0.kind).is_some_and(|operation| !operation.is_simple());
+        is_kind && self.0.min.total_cmp(&self.0.max).is_le()
+    }
+
+    pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, constants: u32, state: u32) {
+        self.0.bind(sources, ofm, constants, state);
     }
 }

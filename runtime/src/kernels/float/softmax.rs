@@ -62,7 +62,8 @@ fn normalize(kind: u8, line: Line, block: &mut [Word]) -> Option<()> {
     })?;
     let mut sum = 0.0f32;
     match kind {
-        0 => {
+        3 if largest == f32::NEG_INFINITY => line.map(block, |_, x| if x.is_nan() { x } else { 0.0 }),
+        0 | 3 => {
             line.map(block, |_, x| {
                 let e = libm::expf(x - largest);
                 sum += e;
@@ -99,7 +100,7 @@ impl SoftmaxF32 {
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
-        self.kind <= 2
+        self.kind <= 3
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, _state: u32) {

@@ -1,0 +1,111 @@
+//! Records of elementwise steps over plain numbers and Booleans. Element types are [`crate::kernels::number::Number`]s.
+
+use super::record::{Field, fields, record};
+
+record! {
+    /// `ofm[i] = a[i] ∘ b[i]`, 0 or 1 in a byte each, with broadcasting. NaN compares as false.
+    Compare = 44 {
+        /// Source of the first operand (arena, or [`super::IN_CONSTANTS`]).
+        a: u32,
+        /// Source of the second operand (arena, or [`super::IN_CONSTANTS`]).
+        b: u32,
+        /// Arena offset of the output, `dims` in row-major order.
+        ofm: u32,
+        /// Output shape, outermost first.
+        dims: [u32; 4],
+        /// As [`super::Add::a_strides`].
+        a_strides: [u32; 4],
+        /// As [`super::Add::b_strides`].
+        b_strides: [u32; 4],
+        /// 0: equal; 1: less; 2: less or equal.
+        kind: u8,
+        /// Element type of both operands.
+        element: u8,
+    }
+}
+
+record! {
+    /// `ofm[i] = a[i] ∘ b[i]` over integers or Booleans, with broadcasting; results wrap.
+    BinaryInteger = 45 {
+        /// Source of the first operand (arena, or [`super::IN_CONSTANTS`]).
+        a: u32,
+        /// Source of the second operand (arena, or [`super::IN_CONSTANTS`]).
+        b: u32,
+        /// Arena offset of the output, `dims` in row-major order.
+        ofm: u32,
+        /// Output shape, outermost first.
+        dims: [u32; 4],
+        /// As [`super::Add::a_strides`].
+        a_strides: [u32; 4],
+        /// As [`super::Add::b_strides`].
+        b_strides: [u32; 4],
+        /// Which operation, see [`crate::kernels::binary_integer::IntegerOperation`].
+        kind: u8,
+        /// Element type of the operands and of the output; not f32.
+        element: u8,
+    }
+}
+
+record! {
+    /// `ofm[i] = a[i]` where `condition[i]` is not 0, `b[i]` else, with broadcasting.
+    Select = 46 {
+        /// Source of the condition, a byte each (arena, or [`super::IN_CONSTANTS`]).
+        condition: u32,
+        /// Source of what a true condition takes (arena, or [`super::IN_CONSTANTS`]).
+        a: u32,
+        /// Source of what a false condition takes (arena, or [`super::IN_CONSTANTS`]).
+        b: u32,
+        /// Arena offset of the output, `dims` in row-major order.
+        ofm: u32,
+        /// Output shape, outermost first.
+        dims: [u32; 4],
+        /// Elements from one index of the condition to the next, per dimension; 0 broadcasts.
+        condition_strides: [u32; 4],
+        /// As [`super::Add::a_strides`].
+        a_strides: [u32; 4],
+        /// As [`super::Add::b_strides`].
+        b_strides: [u32; 4],
+        /// Bytes of an element of `a`, `b` and the output: 1, 2, 4 or 8.
+        element_bytes: u8,
+    }
+}
+
+record! {
+    /// `ofm[i]` is `ifm[i]` in another element type: reals are cut toward zero and saturate, NaN becomes 0; integers
+    /// wrap into narrower ones and round to nearest, ties to even, into reals; anything but zero is true.
+    Convert = 47 {
+        /// Source of the elements (arena, or [`super::IN_CONSTANTS`]).
+        ifm: u32,
+        /// Arena offset of the output.
+        ofm: u32,
+        /// Elements.
+        count: u32,
+        /// Element type of the source.
+        from: u8,
+        /// Element type of the output.
+        to: u8,
+    }
+}
+
+record! {
+    /// `ofm[i]` is the lesser or the greater of `a_table[a[i] + 128]` and `b_table[b[i] + 128]`, with broadcasting:
+    /// rounding is monotone, so each operand is rescaled by itself.
+    MinMax = 48 {
+        /// Source of the first operand (arena, or [`super::IN_CONSTANTS`]).
+        a: u32,
+        /// Source of the second operand (arena, or [`super::IN_CONSTANTS`]).
+        b: u32,
+        /// Arena offset of the output, `dims` in row-major order.
+        ofm: u32,
+        /// Offset of the two tables of 256 entries, for codes −128 to 127, the first operand's first.
+        constants: u32,
+        /// Output shape, outermost first.
+        dims: [u32; 4],
+        /// As [`super::Add::a_strides`].
+        a_strides: [u32; 4],
+        /// As [`super::Add::b_strides`].
+        b_strides: [u32; 4],
+        /// 0: the lesser; 1: the greater.
+        greatest: u8,
+    }
+}

@@ -1,0 +1,613 @@
+//! Operators over plain numbers and truth values, and functions of reals: every kind against its formula.
+
+use tinsmith_runtime::format::{
+    BinaryF32, BinaryInteger, Compare, Convert, FunctionF32, IN_CONSTANTS, MinMax, PowerF32, Select, UnaryF32,
+};
+use tinsmith_runtime::kernels::Layer;
+use tinsmith_runtime::kernels::binary_integer::IntegerOperation;
+use tinsmith_runtime::kernels::float::function::{Function, Operation};
+use tinsmith_runtime::kernels::number::Number;
+
+use crate::blobs::{Parts, Random};
+
+/// An operand of a broadcast shape: its elements' bytes, their width and strides.
+struct Operand {
+    bytes: Vec<u8>,
+    width: usize,
+    strides: [u32; 4],
+    constant: bool,
+}
+
+impl Operand {
+    fn new(random: &mut Random, dims: [u32; 4], width: usize) -> Self {
+        let (mut strides, mut elements) = ([0; 4], 1);
+        for d in (0..4).rev() {
+            if random.range(0, 3) > 0 {
+                strides[d] = elements;
+                elements *= dims[d];
+            }
+        }
+        Self {
+            bytes: random.bytes(elements as usize * width),
+            width,
+            strides,
+            constant: random.range(0, 2) == 0,
+        }
+    }
+
+    fn at<const N: usize>(&self, index: [u32; 4]) -> [u8; N] {
+        let element: u32 = index.iter().zip(self.strides).map(|(i, stride)| i * stride).sum();
+        let first = element as usize * self.width;
+        self.bytes[first..first + N].try_into().unwrap()
+    }
+}
+
+fn random_dims(random: &mut Random) -> [u32; 4] {
+    std::array::from_fn(|_| random.one_of(&[1, 1, 2, 3, 5]))
+}
+
+fn indices(dims: [u32; 4]) -> impl Iterator<Item = [u32; 4]> {
+    (0..dims.iter().product()).map(move |mut flat: u32| {
+        let mut index = [0; 4];
+        for d in (0..4).rev() {
+            index[d] = flat % dims[d];
+            flat /= dims[d];
+        }
+        index
+    })
+}
+
+/// Runs a record over operands; `layer` has their offsets, the constants block's and the output's.
+fn run(
+    operands: &[&Operand],
+    constants: &[u8],
+    ofm_bytes: usize,
+    layer: impl Fn(&[u32], u32, u32) -> Layer,
+) -> Vec<u8> {
+    let mut parts = Parts {
+        arena_bytes: ofm_bytes as u32,
+        outputs: vec![(0, ofm_bytes as u32)],
+        ..Parts::default()
+    };
+    let (mut offsets, mut inputs) = (Vec::new(), Vec::new());
+    for operand in operands {
+        if operand.constant {
+            offsets.push(parts.constants_block(&operand.bytes) | IN_CONSTANTS);
+            continue;
+        }
+        let (offset, bytes) = (parts.arena_bytes, operand.bytes.len() as u32);
+        parts.arena_bytes += bytes;
+        parts.inputs.push((offset, bytes));
+        offsets.push(offset);
+        inputs.push(operand.bytes.as_slice());
+    }
+    let block = parts.constants_block(constants);
+    parts.layers.push(layer(&offsets, block, 0));
+    parts.run(&inputs).remove(0)
+}
+
+const INTEGERS: [Number; 8] = [
+    Number::Bool,
+    Number::U8,
+    Number::I8,
+    Number::U16,
+    Number::I16,
+    Number::U32,
+    Number::I32,
+    Number::I64,
+];
+
+/// An integer of any type.
+fn integer(number: Number, operand: &Operand, index: [u32; 4]) -> i64 {
+    match number {
+        Number::F32 => panic!("no integer"),
+        Number::Bool => i64::from(operand.at::<1>(index) != [0]),
+        Number::U8 => u8::from_le_bytes(operand.at(index)).into(),
+        Number::I8 => i8::from_le_bytes(operand.at(index)).into(),
+        Number::U16 => u16::from_le_bytes(operand.at(index)).into(),
+        Number::I16 => i16::from_le_bytes(operand.at(index)).into(),
+        Number::U32 => u32::from_le_bytes(operand.at(index)).into(),
+        Number::I32 => i32::from_le_bytes(operand.at(index)).into(),
+        Number::I64 => i64::from_le_bytes(operand.at(index)),
+    }
+}
+
+/// The bytes of an integer of a type.
+fn stored(number: Number, value: i64) -> Vec<u8> {
+    if number == Number::Bool {
+        return vec![u8::from(value != 0)];
+    }
+    value.to_le_bytes()[..number.bytes() as usize].to_vec()
+}
+
+#[test]
+fn comparisons_are_their_formulas() {
+    let random = &mut Random(50);
+    for round in 0..300 {
+        let dims = random_dims(random);
+        let number = random.one_of(&INTEGERS);
+        let number = if round % 3 == 0 { Number::F32 } else { number };
+        let mut operand = || Operand::new(random, dims, number.bytes() as usize);
+        let (a, mut b) = (operand(), operand());
+        if round % 5 == 0 {
+            // Equal elements, which random ones of several bytes seldom are.
+            b = Operand {
+                bytes: a.bytes.clone(),
+                strides: a.strides,
+                ..b
+            };
+        }
+        for kind in 0..3u8 {
+            let wanted = indices(dims).map(|index| {
+                if number == Number::F32 {
+                    let (a, b) = (f32::from_le_bytes(a.at(index)), f32::from_le_bytes(b.at(index)));
+                    u8::from([a == b, a < b, a <= b][usize::from(kind)])
+                } else {
+                    let (a, b) = (integer(number, &a, index), integer(number, &b, index));
+                    u8::from([a == b, a < b, a <= b][usize::from(kind)])
+                }
+            });
+            let wanted: Vec<u8> = wanted.collect();
+            let found = run(&[&a, &b], &[], wanted.len(), |offsets, _, ofm| {
+                Layer::Compare(Compare {
+                    a: offsets[0],
+                    b: offsets[1],
+                    ofm,
+                    dims,
+                    a_strides: a.strides,
+                    b_strides: b.strides,
+                    kind,
+                    element: number.code(),
+                })
+            });
+            assert_eq!(found, wanted, "{number:?} {kind}");
+        }
+    }
+}
+
+#[test]
+fn operations_on_integers_are_their_formulas() {
+    let random = &mut Random(51);
+    for _ in 0..200 {
+        let dims = random_dims(random);
+        let number = random.one_of(&INTEGERS);
+        let mut operand = || Operand::new(random, dims, number.bytes() as usize);
+        let (a, b) = (operand(), operand());
+        for &operation in IntegerOperation::ALL {
+            let formula = |a: i128, b: i128| match operation {
+                IntegerOperation::Add => a + b,
+                IntegerOperation::Sub => a - b,
+                IntegerOperation::Mul => a * b,
+                IntegerOperation::Div => a.checked_div(b).unwrap_or(0),
+                IntegerOperation::Min => a.min(b),
+                IntegerOperation::Max => a.max(b),
+                IntegerOperation::And => a & b,
+                IntegerOperation::Or => a | b,
+                IntegerOperation::Xor => a ^ b,
+                IntegerOperation::Mod if b == 0 => 0,
+                IntegerOperation::Mod => ((a % b) + b) % b,
+                IntegerOperation::Fmod => a.checked_rem(b).unwrap_or(0),
+            };
+            let wanted = indices(dims).flat_map(|index| {
+                let (a, b) = (integer(number, &a, index), integer(number, &b, index));
+                stored(number, formula(a.into(), b.into()) as i64)
+            });
+            let wanted: Vec<u8> = wanted.collect();
+            let found = run(&[&a, &b], &[], wanted.len(), |offsets, _, ofm| {
+                Layer::BinaryInteger(BinaryInteger {
+                    a: offsets[0],
+                    b: offsets[1],
+                    ofm,
+                    dims,
+                    a_strides: a.strides,
+                    b_strides: b.strides,
+                    kind: operation.code(),
+                    element: number.code(),
+                })
+            });
+            assert_eq!(found, wanted, "{operation:?} of {number:?}");
+        }
+    }
+}
+
+#[test]
+fn a_choice_takes_whole_elements() {
+    let random = &mut Random(52);
+    for _ in 0..300 {
+        let dims = random_dims(random);
+        let width = random.one_of(&[1usize, 2, 4, 8]);
+        let mut condition = Operand::new(random, dims, 1);
+        condition
+            .bytes
+            .iter_mut()
+            .for_each(|byte| *byte = random.range(0, 1) as u8);
+        let (a, b) = (
+            Operand::new(random, dims, width),
+            Operand::new(random, dims, width),
+        );
+        let wanted = indices(dims).flat_map(|index| {
+            let taken = if condition.at::<1>(index) == [0] { &b } else { &a };
+            let element: u32 = index.iter().zip(taken.strides).map(|(i, s)| i * s).sum();
+            taken.bytes[element as usize * width..][..width].to_vec()
+        });
+        let wanted: Vec<u8> = wanted.collect();
+        let found = run(&[&condition, &a, &b], &[], wanted.len(), |offsets, _, ofm| {
+            Layer::Select(Select {
+                condition: offsets[0],
+                a: offsets[1],
+                b: offsets[2],
+                ofm,
+                dims,
+                condition_strides: condition.strides,
+                a_strides: a.strides,
+                b_strides: b.strides,
+                element_bytes: width as u8,
+            })
+        });
+        assert_eq!(found, wanted);
+    }
+}
+
+#[test]
+fn elements_change_their_type_as_in_rust() {
+    let random = &mut Random(53);
+    for &from in &INTEGERS {
+        let operand = Operand::new(random, [1, 1, 5, 5], from.bytes() as usize);
+        let count = operand.bytes.len() / from.bytes() as usize;
+        let values: Vec<i64> = (0..count as u32)
+            .map(|i| {
+                let row = Operand {
+                    strides: [0, 0, 0, 1],
+                    bytes: operand.bytes.clone(),
+                    ..operand
+                };
+                integer(from, &row, [0, 0, 0, i])
+            })
+            .collect();
+        for &to in INTEGERS.iter().chain([&Number::F32]) {
+            let wanted = values.iter().flat_map(|&value| match to {
+                Number::F32 => (value as f32).to_le_bytes().to_vec(),
+                _ => stored(to, value),
+            });
+            let wanted: Vec<u8> = wanted.collect();
+            assert_eq!(converted(&operand, count, from, to), wanted, "{from:?} to {to:?}");
+        }
+    }
+    let reals = [
+        0.0f32,
+        -0.0,
+        0.4,
+        -1.9,
+        300.7,
+        -5e9,
+        1e30,
+        f32::NAN,
+        f32::NEG_INFINITY,
+    ];
+    let operand = Operand {
+        bytes: reals.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        width: 4,
+        strides: [0; 4],
+        constant: false,
+    };
+    let to = |to| converted(&operand, reals.len(), Number::F32, to);
+    assert_eq!(to(Number::Bool), reals.map(|x| u8::from(x != 0.0)));
+    assert_eq!(to(Number::U8), reals.map(|x| x as u8));
+    assert_eq!(to(Number::I8), reals.map(|x| x as i8 as u8));
+    let bytes = |v: Vec<[u8; 8]>| v.concat();
+    assert_eq!(
+        to(Number::I64),
+        bytes(reals.iter().map(|&x| (x as i64).to_le_bytes()).collect())
+    );
+    assert_eq!(to(Number::I32), reals.map(|x| (x as i32).to_le_bytes()).concat());
+}
+
+fn converted(operand: &Operand, count: usize, from: Number, to: Number) -> Vec<u8> {
+    run(&[operand], &[], count * to.bytes() as usize, |offsets, _, ofm| {
+        Layer::Convert(Convert {
+            ifm: offsets[0],
+            ofm,
+            count: count as u32,
+            from: from.code(),
+            to: to.code(),
+        })
+    })
+}
+
+#[test]
+fn the_lesser_and_the_greater_go_through_their_own_tables() {
+    let random = &mut Random(54);
+    for _ in 0..200 {
+        let dims = random_dims(random);
+        let (a, b) = (Operand::new(random, dims, 1), Operand::new(random, dims, 1));
+        let tables = random.bytes(512);
+        for greatest in 0..2u8 {
+            let wanted = indices(dims).map(|index| {
+                let look_up = |table: &[u8], [code]: [u8; 1]| table[(code as i8 as i32 + 128) as usize] as i8;
+                let (a, b) = (
+                    look_up(&tables[..256], a.at(index)),
+                    look_up(&tables[256..], b.at(index)),
+                );
+                (if greatest == 1 { a.max(b) } else { a.min(b) }) as u8
+            });
+            let wanted: Vec<u8> = wanted.collect();
+            let found = run(&[&a, &b], &tables, wanted.len(), |offsets, constants, ofm| {
+                Layer::MinMax(MinMax {
+                    a: offsets[0],
+                    b: offsets[1],
+                    ofm,
+                    constants,
+                    dims,
+                    a_strides: a.strides,
+                    b_strides: b.strides,
+                    greatest,
+                })
+            });
+            assert_eq!(found, wanted);
+        }
+    }
+}
+
+/// Reals of every size, NaN and infinities among them, whose bits are compared; NaN counts as one.
+fn bits(reals: impl IntoIterator<Item = f32>) -> Vec<u32> {
+    let canonical = |x: f32| if x.is_nan() { f32::NAN } else { x };
+    reals.into_iter().map(|x| canonical(x).to_bits()).collect()
+}
+
+fn reals_of(bytes: &[u8]) -> Vec<f32> {
+    let words = bytes.as_chunks().0;
+    words.iter().map(|&word| f32::from_le_bytes(word)).collect()
+}
+
+#[test]
+fn functions_of_reals_are_those_of_the_reference() {
+    let random = &mut Random(55);
+    let mut x: Vec<f32> = (0..400).map(|_| f32::from_bits(random.bits() as u32)).collect();
+    x.extend((0..400).map(|_| random.range(-8000, 8000) as f32 / 512.0));
+    x.extend([
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        2.5,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+    ]);
+    let operand = Operand {
+        bytes: x.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        width: 4,
+        strides: [0; 4],
+        constant: false,
+    };
+    let count = x.len() as u32;
+    let (alpha, beta) = (0.25, 1.5);
+    for &function in Function::ALL {
+        let found = run(&[&operand], &[], x.len() * 4, |offsets, _, ofm| {
+            let (ifm, kind) = (offsets[0], function.code());
+            if function.is_simple() {
+                Layer::UnaryF32(UnaryF32 {
+                    ifm,
+                    ofm,
+                    count,
+                    alpha,
+                    beta,
+                    kind,
+                })
+            } else {
+                Layer::FunctionF32(FunctionF32 {
+                    ifm,
+                    ofm,
+                    count,
+                    kind,
+                })
+            }
+        });
+        let wanted = x.iter().map(|&x| function.apply(x, alpha, beta));
+        assert_eq!(bits(reals_of(&found)), bits(wanted), "{function:?}");
+        // The formula itself, in f64, within a few units of f32.
+        for &x in &x {
+            let (y, wanted) = (function.apply(x, alpha, beta), formula(function, x.into()));
+            let near = f64::from(y) == wanted
+                || y.is_nan() && wanted.is_nan()
+                || (f64::from(y) - wanted).abs() <= 4e-6 * wanted.abs() + 2e-6
+                || f64::from(y.abs()) >= f64::from(f32::MAX) && wanted.abs() > 3.4e38;
+            assert!(near, "{function:?} of {x} is {y}, wanted {wanted}");
+        }
+    }
+}
+
+/// The functions with 0.25 and 1.5 for parameters.
+fn formula(function: Function, x: f64) -> f64 {
+    let sigmoid = |x: f64| 1.0 / (1.0 + libm::exp(-x));
+    let softplus = |x: f64| x.max(0.0) + libm::log1p(libm::exp(-x.abs()));
+    match function {
+        _ if x.is_nan() && !matches!(function, Function::ThresholdedRelu | Function::Shrink) => f64::NAN,
+        Function::Clamp => x.clamp(0.25, 1.5),
+        Function::Sigmoid => sigmoid(x),
+        Function::Tanh => libm::tanh(x),
+        Function::Abs => x.abs(),
+        Function::Neg => -x,
+        Function::Reciprocal => 1.0 / x,
+        Function::Sign if x == 0.0 => 0.0,
+        Function::Sign => x.signum(),
+        Function::Ceil => x.ceil(),
+        Function::Floor => x.floor(),
+        Function::Round => x.round_ties_even(),
+        Function::Sqrt => x.sqrt(),
+        Function::Exp => libm::exp(x),
+        Function::LeakyRelu => x.max(0.25 * x),
+        Function::Elu => x.max(0.0) + 0.25 * x.min(0.0).exp_m1(),
+        Function::Selu => 1.5 * (x.max(0.0) + 0.25 * x.min(0.0).exp_m1()),
+        Function::Celu => x.max(0.0) + 0.25 * (x.min(0.0) / 0.25).exp_m1(),
+        Function::HardSigmoid => (0.25 * x + 1.5).clamp(0.0, 1.0),
+        Function::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+        Function::ThresholdedRelu => [0.0, x][usize::from(x > 0.25)],
+        Function::Shrink if x < -0.25 => x + 1.5,
+        Function::Shrink if x > 0.25 => x - 1.5,
+        Function::Shrink => 0.0,
+        Function::Softsign => x / (1.0 + x.abs()),
+        Function::Swish => x * sigmoid(0.25 * x),
+        Function::Log => libm::log(x),
+        Function::Sin => x.sin(),
+        Function::Cos => x.cos(),
+        Function::Tan => x.tan(),
+        Function::Asin => x.asin(),
+        Function::Acos => x.acos(),
+        Function::Atan => x.atan(),
+        Function::Sinh => x.sinh(),
+        Function::Cosh => x.cosh(),
+        Function::Asinh => libm::asinh(x),
+        Function::Acosh if x < 1.0 => f64::NAN,
+        Function::Acosh => libm::acosh(x),
+        Function::Atanh => libm::atanh(x),
+        Function::Erf => libm::erf(x),
+        Function::Softplus => softplus(x),
+        Function::Gelu => 0.5 * x * (1.0 + libm::erf(x / 2f64.sqrt())),
+        Function::GeluTanh => {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+            0.5 * x * (1.0 + libm::tanh(inner))
+        }
+        Function::Mish => x * libm::tanh(softplus(x)),
+    }
+}
+
+#[test]
+fn operations_on_reals_are_their_formulas() {
+    let random = &mut Random(56);
+    for _ in 0..100 {
+        let dims = random_dims(random);
+        let real = |random: &mut Random| {
+            let special = [0.0, -0.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0];
+            match random.range(0, 5) {
+                0 => random.one_of(&special),
+                _ => random.range(-999, 999) as f32 / 64.0,
+            }
+        };
+        let operand = |random: &mut Random| {
+            let mut operand = Operand::new(random, dims, 4);
+            let count = operand.bytes.len() / 4;
+            operand.bytes = (0..count).flat_map(|_| real(random).to_le_bytes()).collect();
+            operand
+        };
+        let (a, b) = (operand(random), operand(random));
+        let (min, max) = (-40.0f32, f32::INFINITY);
+        for &operation in Operation::ALL {
+            let formula = |a: f32, b: f32| match operation {
+                Operation::Add => a + b,
+                Operation::Sub => a - b,
+                Operation::Mul => a * b,
+                Operation::Div => a / b,
+                Operation::Min | Operation::Max if a.is_nan() || b.is_nan() => f32::NAN,
+                Operation::Min => [b, a][usize::from(a < b)],
+                Operation::Max => [b, a][usize::from(a > b)],
+                Operation::PRelu => [a, b * a][usize::from(a < 0.0)],
+                Operation::Pow => libm::powf(a, b),
+                Operation::Fmod => a % b,
+            };
+            let wanted = indices(dims).map(|index| {
+                let y = formula(f32::from_le_bytes(a.at(index)), f32::from_le_bytes(b.at(index)));
+                if y < min { min } else { y }
+            });
+            let wanted: Vec<f32> = wanted.collect();
+            let found = run(&[&a, &b], &[], wanted.len() * 4, |offsets, _, ofm| {
+                let record = BinaryF32 {
+                    a: offsets[0],
+                    b: offsets[1],
+                    ofm,
+                    dims,
+                    a_strides: a.strides,
+                    b_strides: b.strides,
+                    min,
+                    max,
+                    kind: operation.code(),
+                };
+                if operation.is_simple() {
+                    Layer::BinaryF32(record)
+                } else {
+                    Layer::PowerF32(PowerF32(record))
+                }
+            });
+            assert_eq!(bits(reals_of(&found)), bits(wanted), "{operation:?}");
+        }
+    }
+}
+
+#[test]
+fn kinds_and_types_beyond_the_lists_are_refused() {
+    let refused = |layer: Layer| {
+        let parts = Parts {
+            arena_bytes: 64,
+            inputs: vec![(0, 16)],
+            outputs: vec![(16, 16)],
+            layers: vec![layer],
+            ..Parts::default()
+        };
+        assert!(parts.check().is_err(), "{layer:?}");
+    };
+    let (ofm, count, dims) = (16, 1, [1; 4]);
+    let real = BinaryF32 {
+        ofm,
+        dims,
+        max: 1.0,
+        ..BinaryF32::default()
+    };
+    refused(Layer::BinaryF32(BinaryF32 { kind: 7, ..real }));
+    refused(Layer::PowerF32(PowerF32(BinaryF32 { kind: 6, ..real })));
+    refused(Layer::PowerF32(PowerF32(BinaryF32 { kind: 9, ..real })));
+    let unary = UnaryF32 {
+        ofm,
+        count,
+        ..UnaryF32::default()
+    };
+    refused(Layer::UnaryF32(UnaryF32 { kind: 22, ..unary }));
+    refused(Layer::UnaryF32(UnaryF32 { alpha: 1.0, ..unary }));
+    for kind in [21, 39] {
+        refused(Layer::FunctionF32(FunctionF32 {
+            ofm,
+            count,
+            kind,
+            ..FunctionF32::default()
+        }));
+    }
+    let compare = Compare {
+        ofm,
+        dims,
+        ..Compare::default()
+    };
+    refused(Layer::Compare(Compare { kind: 3, ..compare }));
+    refused(Layer::Compare(Compare {
+        element: 9,
+        ..compare
+    }));
+    let integer = BinaryInteger {
+        ofm,
+        dims,
+        element: 8,
+        ..BinaryInteger::default()
+    };
+    refused(Layer::BinaryInteger(BinaryInteger {
+        element: 0,
+        ..integer
+    }));
+    refused(Layer::BinaryInteger(BinaryInteger { kind: 11, ..integer }));
+    refused(Layer::Select(Select {
+        ofm,
+        dims,
+        element_bytes: 3,
+        ..Select::default()
+    }));
+    refused(Layer::Convert(Convert {
+        ofm,
+        count,
+        to: 9,
+        ..Convert::default()
+    }));
+    refused(Layer::MinMax(MinMax {
+        ofm,
+        dims,
+        greatest: 2,
+        ..MinMax::default()
+    }));
+}
