@@ -4,12 +4,12 @@
 mod algebra;
 mod elementwise;
 mod float;
+mod guards;
 mod movement;
 mod plain;
 mod pools;
 mod products;
 mod recurrent;
-mod select;
 mod softmax;
 mod windows;
 

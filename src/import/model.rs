@@ -39,7 +39,7 @@ pub(super) fn import(
             External::new(options.folder.clone()),
             &options.bounds,
         ),
-        values: BTreeMap::new(),
+        values: Scopes::default(),
         problems: Vec::new(),
         functions: BTreeMap::new(),
         calls: Vec::new(),
@@ -56,8 +56,10 @@ pub(super) fn import(
         let help = "save the model with a version of the onnx package that this tool knows";
         import.refuse(&onnx.name, "model", OpError::new(reason).with_help(help));
     }
-    import.reserve_names(&onnx, &initializers);
-    let opsets = import.opsets(&model.opset_import, &onnx);
+    import.reserve_names(&onnx, &nodes, &initializers);
+    import.functions(&model.functions);
+    let opsets = import.opsets(&model.opset_import, &onnx.name, &nodes);
+    import.values.open();
     let mut given = Given::read(&options.weights, &mut import.problems);
     import.initializers(initializers, &onnx, &mut given);
     let options = import.given_inputs(&onnx, options, &mut given);
@@ -98,8 +100,8 @@ fn with_labels(mut graph: FloatGraph) -> FloatGraph {
     graph
 }
 
-/// What a name of the model stands for: a tensor, or something unknown because of a problem that is already noted.
-pub(super) type Value = Option<Tensor>;
+/// A function's domain, name and overload.
+pub(super) type FunctionKey<'a> = (&'a str, &'a str, &'a str);
 
 /// A model being imported.
 pub(super) struct Import<'m> {
@@ -120,6 +122,19 @@ pub(super) struct Import<'m> {
 impl<'m> Import<'m> {
     pub(super) fn refuse(&mut self, name: &str, what: &str, error: OpError) {
         self.problems.push(problem(name, what, error));
+    }
+
+    /// Notes bounds that no node asked for.
+    fn check_bounds(&mut self) {
+        let unused: Vec<String> = self.graph.unused_bounds().map(str::to_owned).collect();
+        // A node that was passed over could not ask.
+        if !self.problems.is_empty() {
+            return;
+        }
+        for node in unused {
+            let reason = "a bound was given for a node that is not there or finds no elements";
+            self.refuse(&node, "node", OpError::new(reason));
+        }
     }
 
     /// Tells the user something once.
@@ -291,171 +306,5 @@ impl<'m> Import<'m> {
                 );
             }
         }
-    }
-
-    fn nodes(&mut self, onnx: &GraphProto, model: &ModelProto, opsets: &BTreeMap<&str, i64>) {
-        let makers = makers(onnx);
-        let read: BTreeSet<&str> = onnx
-            .node
-            .iter()
-            .flat_map(|node| &node.input)
-            .chain(onnx.output.iter().map(|info| &info.name))
-            .map(String::as_str)
-            .collect();
-        for node in &onnx.node {
-            let made = match self.node(node, model, opsets, &makers) {
-                Ok(made) => made,
-                Err(error) => {
-                    let operator = operator(node);
-                    self.refuse(name(node), &operator, error);
-                    None
-                }
-            };
-            self.bind(node, made, &read);
-        }
-    }
-
-    /// Notes bounds that no node asked for.
-    fn check_bounds(&mut self) {
-        let unused: Vec<String> = self.graph.unused_bounds().map(str::to_owned).collect();
-        // A node that was passed over could not ask.
-        if !self.problems.is_empty() {
-            return;
-        }
-        for node in unused {
-            let reason = "a bound was given for a node that is not there or finds no elements";
-            self.refuse(&node, "node", OpError::new(reason));
-        }
-    }
-
-    /// The tensors a node makes; `None` where an input is unknown.
-    fn node(
-        &mut self,
-        node: &NodeProto,
-        model: &ModelProto,
-        opsets: &BTreeMap<&str, i64>,
-        makers: &BTreeMap<&str, &NodeProto>,
-    ) -> Result<Option<Vec<Tensor>>, OpError> {
-        let domain = plain_domain(&node.domain);
-        let Some(importer) = ops::importer(domain, &node.op_type) else {
-            return Err(unknown(node, model));
-        };
-        let Some(&version) = opsets.get(domain) else {
-            if domain.is_empty() {
-                return Ok(None); // noted for the model as a whole
-            }
-            return Err(OpError::new(format!(
-                "a version of domain `{domain}` wanted in the model, none found"
-            )));
-        };
-        schema::check(node, version)?;
-        let mut inputs = Vec::with_capacity(node.input.len());
-        let mut known = true;
-        for name in &node.input {
-            match self.values.get(name) {
-                _ if name.is_empty() => inputs.push(None),
-                Some(Some(tensor)) => inputs.push(Some(*tensor)),
-                Some(None) => known = false,
-                None => return Err(missing(name, makers)),
-            }
-        }
-        if !known {
-            return Ok(None);
-        }
-        while let Some(None) = inputs.last() {
-            inputs.pop();
-        }
-        let output = node.output.first().map_or("", String::as_str);
-        self.graph.begin(name(node), output);
-        let first_new = self.graph.len();
-        let call = Call::new(&mut self.graph, node, version, inputs);
-        let made = call.import(importer.import)?;
-        // What the node did not make itself, it passed through: that keeps its name.
-        for (&tensor, output) in made.iter().zip(&node.output) {
-            if tensor.index() >= first_new && !output.is_empty() {
-                self.graph.rename(tensor, output);
-            }
-        }
-        Ok(Some(made))
-    }
-
-    /// Gives a node's outputs their names.
-    fn bind(&mut self, node: &NodeProto, made: Option<Vec<Tensor>>, read: &BTreeSet<&str>) {
-        for (index, output) in node.output.iter().enumerate() {
-            if output.is_empty() {
-                continue;
-            }
-            let tensor = made.as_ref().and_then(|made| made.get(index).copied());
-            if self.values.contains_key(output) {
-                let reason = format!("outputs that nothing else makes wanted, `{output}` found");
-                self.refuse(name(node), &operator(node), OpError::new(reason));
-                continue;
-            }
-            if made.is_some() && tensor.is_none() && read.contains(output.as_str()) {
-                let reason = format!("outputs that are supported here wanted, `{output}` is read too");
-                self.refuse(name(node), &operator(node), OpError::new(reason));
-            }
-            self.values.insert(output.clone(), tensor);
-        }
-    }
-}
-
-/// By name: the first node that makes a value.
-fn makers(onnx: &GraphProto) -> BTreeMap<&str, &NodeProto> {
-    let mut makers = BTreeMap::new();
-    for node in &onnx.node {
-        for output in &node.output {
-            makers.entry(output.as_str()).or_insert(node);
-        }
-    }
-    makers
-}
-
-/// Why a value cannot be read: nothing makes it, or only a later node does.
-fn missing(value: &str, makers: &BTreeMap<&str, &NodeProto>) -> OpError {
-    match makers.get(value) {
-        Some(later) => OpError::new(format!(
-            "nodes in the order of the data wanted; `{value}` is made later, by {} `{}`, or in a cycle",
-            later.op_type,
-            name(later)
-        )),
-        None => OpError::new(format!("input `{value}` wanted, which nothing makes")),
-    }
-}
-
-/// Why an operator is refused that has no importer.
-fn unknown(node: &NodeProto, model: &ModelProto) -> OpError {
-    let function = model.functions.iter().any(|function| {
-        function.name == node.op_type && plain_domain(&function.domain) == plain_domain(&node.domain)
-    });
-    let subgraph = node
-        .attribute
-        .iter()
-        .any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty());
-    if function {
-        OpError::new("a function of the model, which is not supported")
-            .with_help("inline the model's functions: onnx.inliner.inline_local_functions")
-    } else if subgraph {
-        OpError::new("an operator with a subgraph, which is not supported")
-            .with_help("export the model without control flow")
-    } else {
-        OpError::new("unknown operator").with_help("`tinsmith ops` lists the supported ones")
-    }
-}
-
-/// A node's name, or its first output's.
-fn name(node: &NodeProto) -> &str {
-    if node.name.is_empty() {
-        node.output.first().map_or("", String::as_str)
-    } else {
-        &node.name
-    }
-}
-
-/// A node's operator with its domain, where that is not ONNX's own.
-fn operator(node: &NodeProto) -> String {
-    match plain_domain(&node.domain) {
-        "" => node.op_type.clone(),
-        domain => format!("{domain}.{}", node.op_type),
     }
 }

@@ -1,6 +1,6 @@
 //! Outputs of the model, and what remains of the graph: what they depend on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tinsmith_proto::GraphProto;
 
@@ -22,7 +22,11 @@ pub(super) fn outputs(
     let mut outputs: Vec<(String, Tensor, Option<i32>)> = Vec::new();
     let mut names = BTreeSet::new();
     for info in &onnx.output {
-        let error = match values.get(&info.name) {
+        if let Err(error) = check_dense(info) {
+            problems.push(problem(&info.name, "output", error));
+            continue;
+        }
+        let error = match values.find(&info.name) {
             Some(Some(_)) if !names.insert(info.name.as_str()) => {
                 OpError::new("a name of its own wanted, none found")
             }

@@ -214,6 +214,7 @@ impl Program {
                 | Layer::GridSampleF32(_)
                 | Layer::RoiAlignF32(_)
                 | Layer::FillF32(_)
+                | Layer::RecurrentF32(_)
                 | Layer::FunctionF32(_)
                 | Layer::PowerF32(_)
                 | Layer::Compare(_)

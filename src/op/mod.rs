@@ -104,6 +104,7 @@ pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
 pub use quantize_to::{DequantizeTo, QuantizeTo};
 pub use ranking::TopK;
+pub use recurrent::{Activation, Cell, Function, Recurrent};
 pub use reduce::{Reduce, ReduceKind};
 pub use resample::Resample;
 pub use reshape::Reshape;
@@ -360,6 +361,7 @@ operators! {
     QuantizeLinear,
     Reduce,
     QuantizeTo,
+    Recurrent,
     Reshape,
     Select,
     Scatter,

@@ -190,6 +190,7 @@ impl Quantizer<'_> {
             | Op::NarrowCast(_)
             | Op::Pad(_)
             | Op::QuantizeLinear(_)
+            | Op::Recurrent(_)
             | Op::Reduce(_)
             | Op::QuantizeTo(_)
             | Op::Reshape(_)

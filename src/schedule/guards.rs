@@ -34,7 +34,10 @@ pub(super) fn of_nodes(graph: &QuantGraph) -> Vec<Vec<Guard>> {
         }
         for (index, &input) in node.inputs.iter().enumerate() {
             let mut use_guards = own.clone();
-            if matches!(node.op, Op::Select(_)) && index > 0 && graph.tensors[node.inputs[0]].data.is_none() {
+            // A condition of several elements takes both sides.
+            let condition = &graph.tensors[node.inputs[0]];
+            let decides = condition.data.is_none() && condition.ty.len() == 1;
+            if matches!(node.op, Op::Select(_)) && index > 0 && decides {
                 let guard = Guard {
                     condition: node.inputs[0],
                     when: index == 1,

@@ -424,22 +424,6 @@ record! {
 }
 
 record! {
-    /// One of two regions, whole: `ofm = condition ? a : b`. The condition is one byte; any but 0 holds.
-    Select = 97 {
-        /// Source of the condition (arena, or [`super::IN_CONSTANTS`]).
-        condition: u32,
-        /// Source of what is taken where it holds (arena, or [`super::IN_CONSTANTS`]).
-        a: u32,
-        /// Source of what is taken else (arena, or [`super::IN_CONSTANTS`]).
-        b: u32,
-        /// Arena offset of the output.
-        ofm: u32,
-        /// Bytes of each side.
-        bytes: u32,
-    }
-}
-
-record! {
     /// Gives out what came in one run before: `ofm = state; state = ifm`. A reset sets the state to `initial`.
     Delay = 12 {
         /// Arena offset of the input.

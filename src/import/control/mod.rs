@@ -233,6 +233,9 @@ impl Import<'_> {
             ))
             .with_help("export the model with one of the sides, or pad the smaller one"));
         }
+        // A scalar, so that it leaves the shape of the sides alone.
+        let scalar = Op::Reshape(Reshape { shape: Vec::new() });
+        let condition = self.graph.derive(condition, scalar, "scalar", "scalar")?;
         self.graph
             .emit(Op::Select(Select {}), &[condition, a, b], "choice")
     }

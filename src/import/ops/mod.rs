@@ -29,6 +29,7 @@ mod pool;
 mod qlinear;
 mod quantize;
 mod random;
+mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
@@ -105,6 +106,7 @@ const FAMILIES: &[&[Importer]] = &[
     qlinear::IMPORTERS,
     quantize::IMPORTERS,
     random::IMPORTERS,
+    recurrent::IMPORTERS,
     reduce::IMPORTERS,
     reshape::IMPORTERS,
     resize::IMPORTERS,
@@ -132,7 +134,9 @@ pub fn operators() -> Vec<String> {
     };
     let is_refused = |name: &str| random::IMPORTERS.iter().any(|refused| refused.operator == name);
     let taken = importers().filter(|importer| !is_refused(importer.operator));
-    let mut names: Vec<String> = taken.map(name).collect();
+    let of_items = super::node::ITEM_IMPORTERS.into_iter().flatten();
+    let of_items = of_items.map(|(operator, _)| (*operator).to_owned());
+    let mut names: Vec<String> = taken.map(name).chain(of_items).collect();
     names.sort();
     names
 }

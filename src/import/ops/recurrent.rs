@@ -351,9 +351,11 @@ fn activations(
     defaults: &[Function],
     directions: usize,
 ) -> Result<Vec<[Activation; 3]>, OpError> {
-    let functions: Vec<Function> = match call.attrs.maybe_words("activations")? {
-        Some(words) => words.into_iter().map(function).collect::<Result<_, _>>()?,
-        None => defaults.repeat(directions),
+    let words = call.attrs.words("activations")?;
+    let functions: Vec<Function> = if words.is_empty() {
+        defaults.repeat(directions)
+    } else {
+        words.into_iter().map(function).collect::<Result<_, _>>()?
     };
     if functions.len() != defaults.len() * directions {
         return Err(OpError::new(format!(

@@ -64,6 +64,7 @@ pub(super) fn of_input(
     let mut conditions = own.to_vec();
     let node = &graph.nodes[node];
     if let (Op::Select(_), 1..=2) = (&node.op, index)
+        && graph.tensors[node.inputs[0]].ty.bytes() == 1
         && let Some(condition) = values.of_tensor(node.inputs[0], 0)
     {
         conditions.push((condition, index == 1));

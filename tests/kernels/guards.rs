@@ -1,41 +1,11 @@
-//! One of two regions, and steps that rest.
+//! Steps that rest where a condition says so.
 
 use tinsmith_runtime::exec::{Model, Observer};
-use tinsmith_runtime::format::{Fill, Select, WHEN_FALSE};
+use tinsmith_runtime::format::{Fill, WHEN_FALSE};
 use tinsmith_runtime::kernels::{self, Layer};
 use tinsmith_runtime::{Blob, BlobError, StepProblem, arena};
 
-use crate::blobs::{Parts, Random};
-
-#[test]
-fn select_takes_one_side_whole() {
-    let random = &mut Random(97);
-    for _ in 0..100 {
-        let bytes = random.range(1, 40) as u32;
-        let (a, b) = (random.bytes(bytes as usize), random.bytes(bytes as usize));
-        let condition = random.one_of(&[0_u8, 1, 2, 255]);
-        let mut parts = Parts {
-            arena_bytes: 1 + 3 * bytes,
-            inputs: vec![(0, 1), (1, bytes), (1 + bytes, bytes)],
-            outputs: vec![(1 + 2 * bytes, bytes)],
-            ..Parts::default()
-        };
-        let mut record = Select {
-            condition: 0,
-            a: 1,
-            b: 1 + bytes,
-            ofm: 1 + 2 * bytes,
-            bytes,
-        };
-        parts.layers.push(Layer::Select(record));
-        let wanted = if condition == 0 { &b } else { &a };
-        assert_eq!(&parts.run(&[&[condition], &a, &b])[0], wanted);
-        record.ofm = record.a;
-        parts.layers[0] = Layer::Select(record);
-        let problem = StepProblem::Overlap;
-        assert_eq!(parts.check(), Err(BlobError::Step { step: 0, problem }));
-    }
-}
+use crate::blobs::Parts;
 
 /// Which steps ran.
 #[derive(Default)]
