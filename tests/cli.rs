@@ -330,6 +330,28 @@ fn bad_models_are_named() {
 }
 
 #[test]
+fn what_decides_shapes_is_given_beforehand() {
+    let bench = Bench::new();
+    let model = Onnx::new(13)
+        .input("x", [2, 3])
+        .typed_input("shape", tinsmith_proto::tensor_proto::DataType::Int64, [2])
+        .node("NonZero", &["x"], &["found"], vec![])
+        .node("Reshape", &["x", "shape"], &["y"], vec![])
+        .output("y")
+        .output("found");
+    bench.write("open.onnx", model.bytes());
+    bench.array("shape.npy", &[2], &Data::I64(vec![3, 2]));
+    bench.array("wrong.npy", &[2], &Data::F32(vec![3.0, 2.0]));
+    let check = |flags: &str| bench.run(&format!("check open.onnx {flags}"));
+    check("").fails(3, &["Reshape `Y`", "NonZero `FOUND`", "--bound FOUND=N"]);
+    check("--value shape=none.npy").fails(2, &["none.npy"]);
+    check("--value shape=wrong.npy --bound FOUND=2").fails(3, &["input `shape`", "i64"]);
+    check("--value shape=shape.npy --bound FOUND=0").fails(2, &["wanted a number from 1"]);
+    check("--value shape=shape.npy --bound FOUND=2 --bound Y=2").fails(3, &["node `Y`"]);
+    check("--value shape=shape.npy --bound FOUND=2").works();
+}
+
+#[test]
 fn bad_data_is_named() {
     let bench = Bench::new();
     bench.array("shape.npy", &[3, 8, 9], &Data::U8(vec![0; 216]));

@@ -9,6 +9,7 @@ mod nodes;
 pub(crate) mod onnx;
 mod onnxruntime;
 mod operators;
+mod places;
 mod quantized;
 mod real;
 mod refused;

@@ -6,6 +6,7 @@ mod elementwise;
 mod float;
 mod guards;
 mod movement;
+mod places;
 mod plain;
 mod pools;
 mod products;

@@ -61,7 +61,7 @@ fn check_type(op: impl Into<OpOf>, inputs: &[&Values], expected: &str) {
 struct OpOf(Op);
 
 macro_rules! op_of {
-    ($($name:ident),*) => {$(
+    ($($name:ident),* $(,)?) => {$(
         impl From<tinsmith::op::$name> for OpOf {
             fn from(op: tinsmith::op::$name) -> Self {
                 Self(Op::$name(op))

@@ -213,6 +213,11 @@ impl<'g> Watch<'g> {
 }
 
 impl Fidelity {
+    /// Whether an output is off by more than the limit.
+    pub(super) fn is_lossy(&self, tolerance: f64) -> bool {
+        !self.outputs.iter().all(|output| output.relative <= tolerance)
+    }
+
     /// The answer with what was found; a failure where an output is off by more than the limit.
     pub(super) fn add_to(&self, mut answer: Answer, tolerance: f64) -> Answer {
         for Output {

@@ -35,6 +35,14 @@ pub(super) struct ModelArgs {
     /// The whole shape of an input, such as `x=1,3,224,224`; repeatable.
     #[arg(long = "shape", value_name = "INPUT=N,N,…")]
     shapes: Vec<Named<Extents>>,
+    /// The value of an input that is known now, such as `axes=axes.npy`; repeatable. The input becomes a constant: what
+    /// decides shapes must be known.
+    #[arg(long = "value", value_name = "INPUT=FILE.npy")]
+    values: Vec<Named<NpyFile>>,
+    /// The most elements that a node finds whose count depends on data (NonZero, Compress, Unique), such as `found=16`;
+    /// repeatable. Its outputs have room for as many, and how many there are is the output `NODE/count`.
+    #[arg(long = "bound", value_name = "NODE=N")]
+    bounds: Vec<Named<Extent>>,
     /// Weights for the initializers of the same names: `W.safetensors`, or the index of a sharded set; several with
     /// commas between them.
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
@@ -130,6 +138,18 @@ impl<T: FromStr<Err = String>> FromStr for Named<T> {
     }
 }
 
+/// The path of an array.
+#[derive(Clone, Debug)]
+struct NpyFile(PathBuf);
+
+impl FromStr for NpyFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self(text.into()))
+    }
+}
+
 /// An extent: at least 1.
 #[derive(Clone, Copy, Debug)]
 struct Extent(usize);
@@ -215,13 +235,23 @@ impl ModelArgs {
             .shapes
             .iter()
             .map(|shape| (shape.name.clone(), shape.value.0.clone()));
+        let bounds = self
+            .bounds
+            .iter()
+            .map(|bound| (bound.name.clone(), bound.value.0));
+        let mut values = BTreeMap::new();
+        for Named { name, value } in &self.values {
+            let array = Array::open(&value.0).and_then(|array| array.read_values());
+            values.insert(name.clone(), array.map_err(error::of_data)?);
+        }
         Ok(Options {
             import: import::Options {
+                values,
+                bounds: bounds.collect::<BTreeMap<_, _>>(),
                 dims: dims.collect::<BTreeMap<_, _>>(),
                 shapes: shapes.collect::<BTreeMap<_, _>>(),
                 folder: Some(Arc::new(ModelFolder::of(&self.model))),
                 weights: weights::open(&self.weights)?,
-                ..import::Options::default()
             },
             optimize: optimize::Options {
                 stop_after: self.stop_after.clone(),

@@ -143,6 +143,14 @@ impl Array {
         Ok(Values::new([self.len()], self.read(0, self.len())?).to_f64())
     }
 
+    /// All of it.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn read_values(&self) -> Result<Values, DataError> {
+        Ok(Values::new(self.shape.clone(), self.read(0, self.len())?))
+    }
+
     /// Elements `first..first + count`.
     pub(crate) fn read(&self, first: usize, count: usize) -> Result<Data, DataError> {
         let size = self.element.bytes();

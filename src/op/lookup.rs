@@ -13,7 +13,7 @@ use crate::target::Target;
 pub struct Lookup {}
 
 impl Operator for Lookup {
-    const ONNX: &'static [&'static str] = &["LabelEncoder"];
+    const ONNX: &'static [&'static str] = &["ai.onnx.ml.LabelEncoder"];
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {

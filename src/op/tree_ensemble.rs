@@ -65,7 +65,7 @@ pub struct TreeEnsemble {
 }
 
 impl Operator for TreeEnsemble {
-    const ONNX: &'static [&'static str] = &["TreeEnsemble", "TreeEnsembleRegressor"];
+    const ONNX: &'static [&'static str] = &["ai.onnx.ml.TreeEnsemble", "ai.onnx.ml.TreeEnsembleRegressor"];
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {

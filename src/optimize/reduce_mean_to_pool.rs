@@ -6,10 +6,10 @@ use crate::op::tensor::TensorType;
 use crate::op::{AveragePool, Clamp, Op, ReduceKind, Reshape, Window};
 
 /// Makes an `AveragePool` over the whole extent of a mean of reals over neighbouring axes. Unless those are the rows
-/// and columns of an image, reshapes before and behind it, which move nothing, fold the axes before them into the
-/// batch and those behind them into the channels.
+/// and columns of one image, reshapes before and behind it, which move nothing, fold the axes before them into rows and
+/// those behind them into channels.
 ///
-/// Refuses axes with others between them. Relies on `eliminate-transposes` to bring spatial axes side by side. Exact:
+/// Refuses axes with others between them, and extents beyond what a pool takes. Relies on `eliminate-transposes` to bring spatial axes side by side. Exact:
 /// a sum over the same elements, divided by their number.
 pub(super) fn reduce_mean_to_pool(graph: &mut FloatGraph) -> usize {
     let mut count = 0;
@@ -25,6 +25,9 @@ pub(super) fn reduce_mean_to_pool(graph: &mut FloatGraph) -> usize {
     }
     count
 }
+
+/// What a pool takes along an axis.
+const MAX_EXTENT: usize = 65_535;
 
 /// Tells how many nodes stand where one stood.
 fn replace(graph: &mut FloatGraph, position: usize) -> Option<usize> {
@@ -56,15 +59,21 @@ fn replace(graph: &mut FloatGraph, position: usize) -> Option<usize> {
             clamp: Clamp::NONE,
         })
     };
-    if extents.len() == 4 && op.axes == [1, 2] {
+    if extents.len() == 4 && extents[0] == 1 && op.axes == [1, 2] {
         graph.nodes[position].op = pool([extents[1], extents[2]]);
         return Some(1);
     }
     let batch: usize = extents[..first].iter().product();
     let reduced: usize = extents[first..=last].iter().product();
     let channels: usize = extents[last + 1..].iter().product();
+    if [batch, reduced, channels]
+        .iter()
+        .any(|&extent| extent > MAX_EXTENT)
+    {
+        return None;
+    }
     let base = graph.tensors[output].name.clone();
-    let before = vec![batch, reduced, 1, channels];
+    let before = vec![1, batch, reduced, channels];
     let split = Node {
         name: name.clone(),
         op: Op::Reshape(Reshape {
@@ -76,11 +85,11 @@ fn replace(graph: &mut FloatGraph, position: usize) -> Option<usize> {
     let split = insert(graph, position, split, &base, TensorType::new(dtype, before));
     let mean = Node {
         name,
-        op: pool([reduced, 1]),
+        op: pool([1, reduced]),
         inputs: vec![split],
         outputs: Vec::new(),
     };
-    let ty = TensorType::new(dtype, [batch, 1, 1, channels]);
+    let ty = TensorType::new(dtype, [1, batch, 1, channels]);
     let mean = insert(graph, position + 1, mean, &base, ty);
     let target = shape(graph, output).to_vec();
     let node = &mut graph.nodes[position + 2];

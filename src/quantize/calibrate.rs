@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::reals::plain;
 use super::{problem, weights};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Problem, QuantGraph};
 use crate::op::quant::{QuantParams, QuantTensor, Quantization, Range};
@@ -26,7 +27,11 @@ pub(super) fn quantize(graph: &FloatGraph, ranges: &[Option<Range>]) -> Result<Q
     };
     quantizer.out.notes = graph.notes.clone();
     for &input in &graph.inputs {
-        let handle = quantizer.activation(input);
+        let handle = if is_plain(graph, input) {
+            quantizer.plain(input)
+        } else {
+            quantizer.activation(input)
+        };
         quantizer.out.inputs.push(handle);
     }
     for node in &graph.nodes {
@@ -131,6 +136,29 @@ fn integer_params(dtype: DType) -> Option<QuantParams> {
     })
 }
 
+/// Whether a tensor holds numbers that stand for no reals: indices, counts, conditions.
+fn is_plain(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> bool {
+    let dtype = graph.tensors[tensor].ty.dtype;
+    !dtype.is_float() && integer_params(dtype).is_none()
+}
+
+/// Whether an operator's output is plain: it says where elements lie, or moves what is plain itself.
+fn makes_plain(graph: &FloatGraph, node: &Node<FloatTensor>) -> bool {
+    let finds = matches!(node.op, Op::TopK(_) | Op::NonZero(_));
+    let moves = matches!(
+        node.op,
+        Op::Concat(_)
+            | Op::Expand(_)
+            | Op::Gather(_)
+            | Op::GatherElements(_)
+            | Op::GatherNd(_)
+            | Op::Reshape(_)
+            | Op::Slice(_)
+            | Op::Transpose(_)
+    );
+    finds || moves && node.inputs.first().is_some_and(|&input| is_plain(graph, input))
+}
+
 /// The input of a cast from 8-bit integers to reals: the same codes, in steps of one.
 fn passed_through(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<Handle<FloatTensor>> {
     let input = *node.inputs.first()?;
@@ -202,7 +230,7 @@ impl Quantizer<'_> {
         };
         for &output in &node.outputs {
             let ty = &self.graph.tensors[output].ty;
-            if ty.dtype != DType::F32 {
+            if ty.dtype != DType::F32 && !makes_plain(self.graph, node) {
                 let reason = format!("its output is {ty}; only reals of f32 become int8");
                 self.problems.push(problem(node, reason, None));
             }
@@ -211,7 +239,13 @@ impl Quantizer<'_> {
         let outputs = node
             .outputs
             .iter()
-            .map(|&output| self.activation(output))
+            .map(|&output| {
+                if makes_plain(self.graph, node) {
+                    self.plain(output)
+                } else {
+                    self.activation(output)
+                }
+            })
             .collect();
         self.out.nodes.push(Node {
             name: node.name.clone(),
@@ -219,6 +253,13 @@ impl Quantizer<'_> {
             inputs,
             outputs,
         });
+    }
+
+    /// The tensor as the model has it.
+    fn plain(&mut self, tensor: Handle<FloatTensor>) -> Handle<QuantTensor> {
+        let handle = self.out.tensors.push(plain(&self.graph.tensors[tensor]));
+        self.mapped[tensor.index()] = Some(handle);
+        handle
     }
 
     /// The int8 tensor of an activation, made where there is none yet.
@@ -261,6 +302,11 @@ impl Quantizer<'_> {
         let operand = |(position, &input): (usize, &Handle<FloatTensor>)| {
             let tensor = &self.graph.tensors[input];
             let Some(data) = &tensor.data else {
+                if is_plain(self.graph, input)
+                    && let Some(handle) = self.mapped[input.index()]
+                {
+                    return Some(handle);
+                }
                 if integer_params(tensor.ty.dtype).is_none() && tensor.ty.dtype != DType::F32 {
                     let reason = format!(
                         "its input `{}` is {}; int8 needs reals of f32",

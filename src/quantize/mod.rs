@@ -17,9 +17,10 @@ mod reals;
 mod weights;
 
 use crate::ir::verify::{VerifyError, verify};
-use crate::ir::{FloatGraph, Problem, Progress, QuantGraph, SampleError, Samples};
-use crate::op::Op;
+use crate::ir::{FloatGraph, Node, Problem, Progress, QuantGraph, SampleError, Samples};
+use crate::op::quant::QuantTensor;
 use crate::op::tensor::TensorType;
+use crate::op::{Op, Reshape};
 use crate::reference::ReferenceError;
 
 /// How the range of a tensor follows from what was observed.
@@ -121,7 +122,7 @@ pub fn run(
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<QuantGraph, QuantizeError> {
-    let quant = if is_quantized(&graph) {
+    let mut quant = if is_quantized(&graph) {
         qdq::absorb(&graph, options.precision).map_err(QuantizeError::Problems)?
     } else if options.precision == Precision::F32 {
         reals::keep(&graph)
@@ -129,8 +130,39 @@ pub fn run(
         let ranges = ranges::observe(&graph, samples, options.calibrator, progress)?;
         calibrate::quantize(&graph, &ranges).map_err(QuantizeError::Problems)?
     };
+    copy_constant_outputs(&mut quant);
     verify(&quant)?;
     Ok(quant)
+}
+
+/// Makes outputs that are constants copies of them: a program's outputs lie in its working memory.
+fn copy_constant_outputs(graph: &mut QuantGraph) {
+    let mut names: std::collections::HashSet<String> = graph
+        .tensors
+        .iter()
+        .map(|(_, tensor)| tensor.name.clone())
+        .collect();
+    for position in 0..graph.outputs.len() {
+        let constant = graph.outputs[position];
+        if graph.tensors[constant].data.is_none() {
+            continue;
+        }
+        let name = graph.tensors[constant].name.clone();
+        let output = QuantTensor {
+            data: None,
+            ..graph.tensors[constant].clone()
+        };
+        let shape = output.ty.shape.clone();
+        graph.tensors[constant].name = fresh_name(&mut names, &name);
+        let output = graph.tensors.push(output);
+        graph.nodes.push(Node {
+            name,
+            op: Op::Reshape(Reshape { shape }),
+            inputs: vec![constant],
+            outputs: vec![output],
+        });
+        graph.outputs[position] = output;
+    }
 }
 
 /// Whether a model brings its own quantization.
@@ -142,7 +174,7 @@ pub fn is_quantized(graph: &FloatGraph) -> bool {
 }
 
 /// A problem of a node.
-fn problem<T>(node: &crate::ir::Node<T>, reason: impl Into<String>, help: Option<&str>) -> Problem {
+fn problem<T>(node: &Node<T>, reason: impl Into<String>, help: Option<&str>) -> Problem {
     Problem {
         node: node.name.clone(),
         operator: node.op.name().into(),

@@ -35,6 +35,21 @@ pub(super) fn nodes(
             Err(error) => problems.extend(error.0.into_iter().map(|error| problem(node, error))),
         }
     }
+    let made = graph.nodes.iter().flat_map(|node| &node.outputs);
+    for &tensor in graph.inputs.iter().chain(made) {
+        let tensor = &graph.tensors[tensor];
+        if tensor.ty.is_empty() {
+            problems.push(Problem {
+                node: tensor.name.clone(),
+                operator: "tensor".into(),
+                reason: format!(
+                    "it holds no elements ({}): a device has no place for nothing",
+                    tensor.ty
+                ),
+                help: Some("remove it from the model's inputs and outputs".into()),
+            });
+        }
+    }
     for &output in &edges.outputs {
         let tensor = &graph.tensors[output];
         if tensor.data.is_some() {

@@ -217,7 +217,7 @@ fn lossy_exports_are_named_with_the_first_strange_layer() {
         .output("y");
     bench.write("nan.onnx", nan.bytes());
     let outcome = bench.run("check nan.onnx --input x.npy --expect two.npy");
-    outcome.fails(5, &["the export is lossy", "Div `RATIO`", "NaN"]);
+    outcome.fails(5, &["the export is lossy", "`RATIO`", "NaN"]);
     // Expected values may be ONNX's own test data.
     let pb = crate::import::onnx::tensor(&Values::f32([1, 2], vec![2.0, 20.0]));
     bench.write("two.pb", tinsmith_proto::Message::encode_to_vec(&pb));

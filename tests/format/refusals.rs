@@ -209,7 +209,7 @@ fn parameters_must_be_in_range() {
     assert_eq!(step(Layer::StridedCopy(copy), &[]), Ok(()));
     for wrong in [
         StridedCopy {
-            element_bytes: 2,
+            element_bytes: 3,
             ..copy
         },
         StridedCopy {

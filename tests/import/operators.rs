@@ -225,16 +225,23 @@ fn run(
     reference::run(&import(&model), &[x]).unwrap().remove(0)
 }
 
+fn i64s(v: &[i64]) -> Values {
+    Values::new([v.len()], Data::I64(v.to_vec()))
+}
+
+/// An opset, the constant inputs behind the first one, and the attributes.
+type Form<'a> = (i64, &'a [Values], Vec<AttributeProto>);
+
+/// Both forms of an operator give the same over a ramp of this shape.
+fn check(op: &str, shape: &[usize], old: Form<'_>, new: Form<'_>) -> Values {
+    let y = run(old.0, op, shape, old.1, old.2);
+    assert_eq!(y, run(new.0, op, shape, new.1, new.2), "{op}");
+    y
+}
+
 #[test]
 fn old_forms_mean_what_new_ones_do() {
-    let i64s = |v: &[i64]| Values::new([v.len()], Data::I64(v.to_vec()));
     let scalar = |v: f32| Values::f32([], vec![v]);
-    type Form<'a> = (i64, &'a [Values], Vec<AttributeProto>);
-    let check = |op: &str, shape: &[usize], old: Form<'_>, new: Form<'_>| {
-        let y = run(old.0, op, shape, old.1, old.2);
-        assert_eq!(y, run(new.0, op, shape, new.1, new.2), "{op}");
-        y
-    };
     check(
         "Clip",
         &[2, 4],
@@ -286,6 +293,45 @@ fn old_forms_mean_what_new_ones_do() {
     let y = run(12, "Softmax", &[2, 3, 2], &[], vec![]);
     assert!((y.to_f64()[..6].iter().sum::<f64>() - 1.0).abs() < 1e-6);
     assert_eq!(y.shape, [2, 3, 2]);
+}
+
+#[test]
+fn old_forms_of_reductions_products_and_norms_are_the_new_ones() {
+    for (operator, since) in [("ReduceSum", 13), ("ReduceMax", 18), ("ReduceL2", 18)] {
+        check(
+            operator,
+            &[2, 3],
+            (since - 1, &[], vec![ints("axes", &[-1])]),
+            (since, &[i64s(&[1])], vec![]),
+        );
+    }
+    let matrix = Values::f32([3, 2], vec![1.0, -2.0, 3.0, 0.5, 0.0, 4.0]);
+    let product = [matrix, Values::f32([2], vec![1.0, -1.0])];
+    check(
+        "Gemm",
+        &[2, 3],
+        (6, &product, vec![int("broadcast", 1)]),
+        (13, &product, vec![]),
+    );
+    let statistics = [
+        [2.0, 1.0, 0.5],
+        [0.0, 1.0, -1.0],
+        [1.0, 0.0, 2.0],
+        [1.0, 4.0, 0.25],
+    ];
+    let statistics = statistics.map(|values| Values::f32([3], values.to_vec()));
+    check(
+        "BatchNormalization",
+        &[2, 3, 4],
+        (6, &statistics, vec![int("is_test", 1)]),
+        (15, &statistics, vec![]),
+    );
+    check(
+        "BatchNormalization",
+        &[2, 3, 4],
+        (6, &statistics, vec![]),
+        (14, &statistics, vec![int("training_mode", 1)]),
+    );
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn strided_copy_is_its_formula() {
     let random = &mut Random(30);
     for _ in 0..500 {
         let dims: [u32; 5] = std::array::from_fn(|_| random.one_of(&[1, 1, 2, 3, 4]));
-        let element_bytes = random.one_of(&[1u8, 1, 4]);
+        let element_bytes = random.one_of(&[1u8, 1, 2, 4, 8]);
         let size = i32::from(element_bytes);
         let (ofm_strides, ofm_span) = random_strides(random, dims, true);
         let (mut ifm_strides, ifm_span) = random_strides(random, dims, true);

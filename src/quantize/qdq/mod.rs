@@ -374,6 +374,11 @@ impl<'g> Absorber<'g> {
         }
         for &output in &self.graph.outputs {
             let float = &self.graph.tensors[output];
+            if let Some(values) = float.data.as_deref() {
+                let port = self.constant(output, values.clone(), Quantization::Plain);
+                self.out.outputs.push(port);
+                continue;
+            }
             if self.in_reals[output.index()] {
                 let port = self.real(output);
                 self.out.outputs.push(port);
