@@ -2,6 +2,7 @@
 
 mod about;
 mod bad;
+pub(crate) mod control;
 mod elementwise;
 mod external;
 mod functions;
