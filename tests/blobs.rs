@@ -57,6 +57,8 @@ pub(crate) struct Parts {
     pub arena_bytes: u32,
     pub state: (u32, u32),
     pub layers: Vec<Layer>,
+    /// Guards of the first layers.
+    pub guards: Vec<Vec<u32>>,
     pub constants: Vec<u8>,
     /// Arena offset and bytes.
     pub inputs: Vec<(u32, u32)>,
@@ -116,11 +118,13 @@ impl Parts {
             .write(&mut |bytes| metadata.extend_from_slice(bytes))
             .unwrap();
         let mut program = Vec::new();
-        for layer in &self.layers {
+        for (index, layer) in self.layers.iter().enumerate() {
+            let guards = self.guards.get(index).map_or(&[][..], Vec::as_slice);
             let mut fields = vec![0; layer.field_bytes()];
             layer.write(&mut fields).unwrap();
-            program.extend([layer.opcode(), (fields.len() / 4) as u8, 0, 0]);
+            program.extend([layer.opcode(), (fields.len() / 4) as u8, guards.len() as u8, 0]);
             program.extend(fields);
+            program.extend(guards.iter().flat_map(|guard| guard.to_le_bytes()));
         }
         let mut names = Vec::new();
         for name in &self.names {

@@ -2,8 +2,10 @@
 
 mod about;
 mod bad;
+pub(crate) mod control;
 mod elementwise;
 mod external;
+mod functions;
 mod nodes;
 pub(crate) mod onnx;
 mod onnxruntime;

@@ -4,11 +4,13 @@
 mod algebra;
 mod elementwise;
 mod float;
+mod guards;
 mod movement;
 mod places;
 mod plain;
 mod pools;
 mod products;
+mod recurrent;
 mod softmax;
 mod windows;
 

@@ -1,6 +1,7 @@
 //! Planner and checker: random graphs through both, planted faults, plans against exhaustive search.
 
 pub(crate) mod graphs;
+mod guards;
 mod mutations;
 mod naive;
 mod order;

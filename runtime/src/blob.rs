@@ -4,7 +4,9 @@ use core::ops::Range;
 
 use crate::check::{BlobError, check_steps};
 use crate::format::metadata::{Port, RawPort, as_str, take_text};
-use crate::format::{DIGEST_BYTES, Field, HEAD_BYTES, IN_CONSTANTS, MAGIC, VERSION, checksum, field};
+use crate::format::{
+    DIGEST_BYTES, Field, HEAD_BYTES, IN_CONSTANTS, MAGIC, VERSION, WHEN_FALSE, checksum, field,
+};
 use crate::kernels::{self, Extent, Kernel, Layer};
 use crate::lanes::LaneId;
 
@@ -143,7 +145,7 @@ impl<'a> Blob<'a> {
         self.work
     }
 
-    /// Opcodes and fields of the steps.
+    /// The records of the steps.
     pub(crate) fn records(&self) -> Records<'a> {
         Records(self.program)
     }
@@ -151,7 +153,7 @@ impl<'a> Blob<'a> {
     /// The steps, decoded.
     pub fn steps(&self) -> impl Iterator<Item = Layer> + use<'a> {
         self.records()
-            .filter_map(|(opcode, fields)| Layer::read(opcode, fields))
+            .filter_map(|record| Layer::read(record.opcode, record.fields))
     }
 
     /// Name of step `index`; `None` where the names were stripped.
@@ -311,16 +313,43 @@ impl<'a> Iterator for Ports<'a> {
     }
 }
 
-/// Opcodes and fields of the records in a program section.
+/// A record of a program section.
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'a> {
+    pub(crate) opcode: u8,
+    pub(crate) fields: &'a [u8],
+    /// What must be so for the step to be executed.
+    pub(crate) guards: &'a [[u8; 4]],
+}
+
+impl Record<'_> {
+    /// Whether the guards let the step run; `None` where one lies outside the arena.
+    pub(crate) fn is_wanted(&self, arena: &[u8]) -> Option<bool> {
+        let mut wanted = true;
+        for &guard in self.guards {
+            let guard = u32::from_le_bytes(guard);
+            let holds = *arena.get((guard & !WHEN_FALSE) as usize)? != 0;
+            wanted &= holds == (guard & WHEN_FALSE == 0);
+        }
+        Some(wanted)
+    }
+}
+
+/// The records of a program section.
 pub(crate) struct Records<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Records<'a> {
-    type Item = (u8, &'a [u8]);
+    type Item = Record<'a>;
     fn next(&mut self) -> Option<Self::Item> {
-        let (&[opcode, words, ..], rest) = self.0.split_first_chunk::<HEAD_BYTES>()?;
+        let (&[opcode, words, guards, _], rest) = self.0.split_first_chunk::<HEAD_BYTES>()?;
         let (fields, rest) = rest.split_at_checked(usize::from(words).wrapping_mul(4))?;
+        let (guards, rest) = rest.split_at_checked(usize::from(guards).wrapping_mul(4))?;
         self.0 = rest;
-        Some((opcode, fields))
+        Some(Record {
+            opcode,
+            fields,
+            guards: guards.as_chunks().0,
+        })
     }
 }
 

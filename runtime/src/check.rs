@@ -4,13 +4,14 @@
 //! - every region it touches is non-empty and lies in the arena, or in the constants section where it may
 //! - a source and the output overlap only where they are one region and the kernel may run in place
 //! - only state fields touch the state region, and those nothing else
+//! - its guards, at most [`MOST_GUARDS`], are bytes of the arena; whether they let it run or not, it stays in its memory
 //! - the kernel's own conditions hold: groups, windows, shifts, clamps, packing
 //! - the work of all steps together is bounded by [`MOST_WORK`]
 
 use core::fmt;
 
-use crate::blob::Blob;
-use crate::format::IN_CONSTANTS;
+use crate::blob::{Blob, Record};
+use crate::format::{IN_CONSTANTS, MOST_GUARDS, WHEN_FALSE};
 use crate::kernels::{Extent, Kernel};
 use crate::lanes::LaneId;
 
@@ -153,9 +154,8 @@ pub(crate) fn check_steps(blob: &Blob<'_>, kernels: &[Kernel], count: u32) -> Re
     let mut records = blob.records();
     let mut work = 0u64;
     for step in 0..count {
-        let (opcode, fields) = records.next().ok_or(BlobError::Layout)?;
-        let done =
-            check_step(blob, kernels, opcode, fields).map_err(|problem| BlobError::Step { step, problem })?;
+        let record = records.next().ok_or(BlobError::Layout)?;
+        let done = check_step(blob, kernels, record).map_err(|problem| BlobError::Step { step, problem })?;
         work = work.saturating_add(done);
         if work > MOST_WORK {
             return Err(BlobError::TooMuchWork);
@@ -165,7 +165,20 @@ pub(crate) fn check_steps(blob: &Blob<'_>, kernels: &[Kernel], count: u32) -> Re
 }
 
 /// Proves one step, and gives its work.
-fn check_step(blob: &Blob<'_>, kernels: &[Kernel], opcode: u8, fields: &[u8]) -> Result<u64, StepProblem> {
+fn check_step(blob: &Blob<'_>, kernels: &[Kernel], record: Record<'_>) -> Result<u64, StepProblem> {
+    let Record {
+        opcode,
+        fields,
+        guards,
+    } = record;
+    if guards.len() > MOST_GUARDS {
+        return Err(StepProblem::Record);
+    }
+    for &guard in guards {
+        if u32::from_le_bytes(guard) & !WHEN_FALSE >= blob.arena_bytes() {
+            return Err(StepProblem::OutOfBounds);
+        }
+    }
     let mut kernels = kernels.iter();
     let kernel = kernels
         .find(|kernel| kernel.opcode == opcode)

@@ -43,7 +43,7 @@ impl fmt::Display for RunError {
 
 impl core::error::Error for RunError {}
 
-/// Looks on while a model runs.
+/// Looks on while a model runs. Steps whose guards do not let them run are passed over in silence.
 pub trait Observer {
     /// Called before step `step`.
     fn before(&mut self, step: usize);
@@ -76,8 +76,8 @@ impl<'a> Model<'a> {
     /// [`RunError::NoKernel`] where `kernels` lacks one that the blob's steps need.
     pub fn new(blob: Blob<'a>, kernels: &'static [Kernel]) -> Result<Self, RunError> {
         let model = Self { blob, kernels };
-        for (opcode, _) in blob.records() {
-            model.kernel(opcode)?;
+        for record in blob.records() {
+            model.kernel(record.opcode)?;
         }
         Ok(model)
     }
@@ -99,8 +99,8 @@ impl<'a> Model<'a> {
     pub fn reset(&self, arena: &mut [u8]) -> Result<(), RunError> {
         let arena = self.part_of(arena)?;
         let mut memory = Memory::new(arena, &[]);
-        for (opcode, fields) in self.blob.records() {
-            let Some((extents, _)) = (self.kernel(opcode)?.account)(fields) else {
+        for record in self.blob.records() {
+            let Some((extents, _)) = (self.kernel(record.opcode)?.account)(record.fields) else {
                 continue;
             };
             if let Some(bytes) = extents.state.and_then(|state| memory.output(state)) {
@@ -130,10 +130,14 @@ impl<'a> Model<'a> {
     /// Where the arena is too small or misaligned.
     pub fn run(&self, arena: &mut [u8], observer: &mut impl Observer) -> Result<(), RunError> {
         let arena = self.part_of(arena)?;
-        for (step, (opcode, fields)) in self.blob.records().enumerate() {
+        for (step, record) in self.blob.records().enumerate() {
+            let changed = RunError::Changed { step };
+            if !record.is_wanted(arena).ok_or(changed)? {
+                continue;
+            }
             observer.before(step);
             let mut memory = Memory::new(arena, self.blob.constants());
-            let output = (self.kernel(opcode)?.run)(fields, &mut memory).ok_or(RunError::Changed { step })?;
+            let output = (self.kernel(record.opcode)?.run)(record.fields, &mut memory).ok_or(changed)?;
             observer.after(step, memory.output(output).unwrap_or_default());
         }
         Ok(())

@@ -46,7 +46,8 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::ConvNd(_)
         | Layer::ConvNdF32(_)
         | Layer::DenseF32(_)
-        | Layer::MatMulF32(_) => layer.work().unwrap_or(u64::MAX),
+        | Layer::MatMulF32(_)
+        | Layer::RecurrentF32(_) => layer.work().unwrap_or(u64::MAX),
         Layer::Add(_)
         | Layer::Mul(_)
         | Layer::Table(_)

@@ -5,12 +5,12 @@ use tinsmith_runtime::Blob;
 use tinsmith_runtime::format::metadata::{
     DType as StoredType, Dims, MAX_RANK, Metadata, Port as StoredPort, write_text,
 };
-use tinsmith_runtime::format::{CONSTANT_ALIGN, DIGEST_BYTES, HEAD_BYTES, MAGIC, VERSION, field};
+use tinsmith_runtime::format::{CONSTANT_ALIGN, DIGEST_BYTES, HEAD_BYTES, MAGIC, VERSION, WHEN_FALSE, field};
 use tinsmith_runtime::kernels::Layer;
 use tinsmith_runtime::lanes::LaneId;
 
 use super::EmitError;
-use crate::ir::{Port, Program};
+use crate::ir::{Port, Program, Step};
 use crate::op::quant::Quantization;
 use crate::op::tensor::DType;
 use crate::target::{FlashTooSmall, Lanes, Target};
@@ -43,7 +43,7 @@ pub fn blob(target: &Target, program: &Program, options: &Options) -> Result<Vec
     program
         .steps
         .iter()
-        .for_each(|step| write_record(&mut bytes, &step.layer));
+        .for_each(|step| write_record(&mut bytes, program, step));
     let metadata = bytes.len();
     write_metadata(&mut bytes, target, program, options)?;
     let metadata_end = bytes.len();
@@ -114,8 +114,9 @@ fn seal(bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&digest);
 }
 
-/// Appends a record: its head, then its fields.
-fn write_record(bytes: &mut Vec<u8>, layer: &Layer) {
+/// Appends a record: its head, its fields, its guards.
+fn write_record(bytes: &mut Vec<u8>, program: &Program, step: &Step) {
+    let layer = &step.layer;
     let words = u8::try_from(layer.field_bytes() / 4).expect("records are shorter than 1 kB");
     let start = bytes.len();
     bytes.resize(start + HEAD_BYTES + layer.field_bytes(), 0);
@@ -124,6 +125,12 @@ fn write_record(bytes: &mut Vec<u8>, layer: &Layer) {
     layer
         .write(&mut bytes[start + HEAD_BYTES..])
         .expect("the buffer has the record's own length");
+    bytes[start + 2] = u8::try_from(step.guards.len()).expect("the scheduler sets few guards");
+    for guard in &step.guards {
+        let at = program.buffers[guard.access.buffer].offset + guard.access.offset;
+        let word = if guard.when { at } else { at | WHEN_FALSE };
+        bytes.extend(word.to_le_bytes());
+    }
 }
 
 fn write_metadata(

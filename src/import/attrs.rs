@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use tinsmith_proto::attribute_proto::AttributeType;
-use tinsmith_proto::{AttributeProto, SparseTensorProto, TensorProto};
+use tinsmith_proto::{AttributeProto, GraphProto, SparseTensorProto, TensorProto};
 
 use crate::op::OpError;
 
@@ -124,6 +124,13 @@ impl<'a> Attrs<'a> {
     /// A tensor, if given.
     pub(super) fn maybe_tensor(&self, name: &str) -> Result<Option<&'a TensorProto>, OpError> {
         Ok(self.find(name, AttributeType::Tensor)?.and_then(|a| a.t.as_ref()))
+    }
+
+    /// A graph, which must be given.
+    pub(super) fn graph(&self, name: &str) -> Result<&'a GraphProto, OpError> {
+        self.find(name, AttributeType::Graph)?
+            .and_then(|attribute| attribute.g.as_ref())
+            .ok_or_else(|| OpError::new(format!("attribute `{name}` wanted, none found")))
     }
 
     /// A tensor of few values apart from zero, if given.

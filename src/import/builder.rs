@@ -98,6 +98,11 @@ impl Builder {
         self.tensor_names.unique(value);
     }
 
+    /// A name like this that no other tensor has or will have.
+    pub(super) fn fresh_name(&mut self, like: &str) -> String {
+        self.tensor_names.unique(like)
+    }
+
     /// Names what follows after an ONNX node and its first output, if that has a name.
     pub(super) fn begin(&mut self, node: &str, value: &str) {
         self.node = node.to_owned();

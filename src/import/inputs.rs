@@ -252,6 +252,29 @@ fn agree(declared: &Declared<'_>, given: &[usize]) -> Result<Shape, OpError> {
     Ok(given.to_vec())
 }
 
+/// The declared type of a value, where all of it is declared.
+pub(super) fn declared_type(info: &ValueInfoProto) -> Option<TensorType> {
+    let declared = Declared::of(info).ok()?;
+    let extents = declared.shape?.into_iter().map(|extent| match extent {
+        Extent::Number(n) => Some(n),
+        Extent::Open(_) => None,
+    });
+    let shape = extents.collect::<Option<Shape>>()?;
+    elements(&shape).ok()?;
+    Some(TensorType {
+        shape,
+        dtype: dtype(declared.element).ok()?,
+    })
+}
+
+/// Refuses an output whose declared type is no dense tensor's; none declared is fine.
+pub(super) fn check_dense(info: &ValueInfoProto) -> Result<(), OpError> {
+    if info.r#type.as_ref().is_some_and(|ty| ty.value.is_some()) {
+        Declared::of(info)?;
+    }
+    Ok(())
+}
+
 /// The declared element type of an output, where there is one.
 pub(super) fn declared_element(info: &ValueInfoProto) -> Option<i32> {
     let declared = Declared::of(info).ok()?;

@@ -16,20 +16,28 @@
 //!
 //! Weights in files beside the model stay there: whoever calls hands in the files, mapped into memory.
 //!
-//! Not read: sparse tensors, subgraphs, functions of the model.
+//! Functions of the model are inlined. Control flow ends here as far as it is known: the branch that is taken, the
+//! iterations of a loop; sequences and optional values are lists of tensors that only import sees.
+//!
+//! Not read: sparse tensors.
 
 mod attrs;
 mod builder;
+mod control;
 mod external;
 mod formula;
+mod function;
 mod inputs;
 mod labels;
 mod layout;
 mod metadata;
 mod model;
+mod node;
 mod ops;
 mod outputs;
 mod schema;
+mod scope;
+mod sequence;
 mod tensors;
 mod weigh;
 mod weights;

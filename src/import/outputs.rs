@@ -1,12 +1,13 @@
 //! Outputs of the model, and what remains of the graph: what they depend on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tinsmith_proto::GraphProto;
 
 use super::builder::{Builder, Tensor};
-use super::inputs::{declared_element, problem};
-use super::model::Value;
+use super::inputs::{check_dense, declared_element, problem};
+use super::node;
+use super::scope::Scopes;
 use super::tensors::dtype;
 use crate::ir::{FloatGraph, Problem};
 use crate::op::tensor::Values;
@@ -15,20 +16,27 @@ use crate::op::{Op, OpError, Reshape};
 /// The model's outputs with their names; problems are noted.
 pub(super) fn outputs(
     onnx: &GraphProto,
-    values: &BTreeMap<String, Value>,
+    values: &Scopes,
     problems: &mut Vec<Problem>,
 ) -> Vec<(String, Tensor, Option<i32>)> {
     let mut outputs: Vec<(String, Tensor, Option<i32>)> = Vec::new();
     let mut names = BTreeSet::new();
     for info in &onnx.output {
-        let error = match values.get(&info.name) {
+        if let Err(error) = check_dense(info) {
+            problems.push(problem(&info.name, "output", error));
+            continue;
+        }
+        let error = match values.find(&info.name) {
             Some(Some(_)) if !names.insert(info.name.as_str()) => {
                 OpError::new("a name of its own wanted, none found")
             }
-            Some(&Some(tensor)) => {
-                outputs.push((info.name.clone(), tensor, declared_element(info)));
-                continue;
-            }
+            Some(Some(item)) => match node::tensor(item) {
+                Ok(tensor) => {
+                    outputs.push((info.name.clone(), tensor, declared_element(info)));
+                    continue;
+                }
+                Err(error) => error,
+            },
             Some(None) => continue,
             None => OpError::new("a value of the model wanted, nothing makes it"),
         };

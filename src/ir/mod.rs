@@ -11,5 +11,5 @@ pub mod verify;
 pub use graph::{Arena, FloatGraph, FloatTensor, Graph, Handle, Node, QuantGraph, TensorInfo};
 pub use metadata::Metadata;
 pub use problem::Problem;
-pub use program::{Access, Buffer, LiveRange, MemoryPlan, Port, Program, Step, StoredBytes};
+pub use program::{Access, Buffer, LiveRange, MemoryPlan, Port, Program, Step, StepGuard, StoredBytes};
 pub use samples::{NoSamples, Progress, SampleError, Samples};

@@ -53,6 +53,15 @@ pub struct Access {
     pub bytes: u32,
 }
 
+/// A condition without which a step rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepGuard {
+    /// Where the condition lies.
+    pub access: Access,
+    /// How it has to turn out for the step to run.
+    pub when: bool,
+}
+
 /// One kernel call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
@@ -70,6 +79,8 @@ pub struct Step {
     pub write: Access,
     /// State region used.
     pub state: Option<Access>,
+    /// Conditions that must all turn out as they say for it to run.
+    pub guards: Vec<StepGuard>,
     /// Multiply-accumulates.
     pub macs: u64,
     /// Instructions that the target's cost figures predict.
@@ -203,6 +214,7 @@ impl Program {
                 | Layer::GridSampleF32(_)
                 | Layer::RoiAlignF32(_)
                 | Layer::FillF32(_)
+                | Layer::RecurrentF32(_)
                 | Layer::FunctionF32(_)
                 | Layer::PowerF32(_)
                 | Layer::Compare(_)

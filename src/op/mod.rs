@@ -50,6 +50,7 @@ mod quantize_linear;
 mod quantize_to;
 mod ranking;
 mod real;
+mod recurrent;
 mod reduce;
 mod resample;
 pub mod rescale;
@@ -103,6 +104,7 @@ pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
 pub use quantize_to::{DequantizeTo, QuantizeTo};
 pub use ranking::TopK;
+pub use recurrent::{Activation, Cell, Function, Recurrent};
 pub use reduce::{Reduce, ReduceKind};
 pub use resample::Resample;
 pub use reshape::Reshape;
@@ -359,6 +361,7 @@ operators! {
     QuantizeLinear,
     Reduce,
     QuantizeTo,
+    Recurrent,
     Reshape,
     Select,
     Scatter,

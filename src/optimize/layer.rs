@@ -47,6 +47,7 @@ pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
         | Op::RoiAlign(_)
         | Op::Pad(_)
         | Op::QuantizeLinear(_)
+        | Op::Recurrent(_)
         | Op::Reduce(_)
         | Op::QuantizeTo(_)
         | Op::Reshape(_)

@@ -111,6 +111,7 @@ fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clam
         | Op::Resample(_)
         | Op::RoiAlign(_)
         | Op::QuantizeLinear(_)
+        | Op::Recurrent(_)
         | Op::Select(_)
         | Op::QuantizeTo(_)
         | Op::Softmax(_) => None,

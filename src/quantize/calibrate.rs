@@ -218,6 +218,7 @@ impl Quantizer<'_> {
             | Op::NarrowCast(_)
             | Op::Pad(_)
             | Op::QuantizeLinear(_)
+            | Op::Recurrent(_)
             | Op::Reduce(_)
             | Op::QuantizeTo(_)
             | Op::Reshape(_)
@@ -338,8 +339,19 @@ impl Quantizer<'_> {
                 }
                 Some(_) | None => (Quantization::Plain, Arc::clone(data)),
             };
+            // A layer may have it as weights already.
+            let taken = self
+                .out
+                .tensors
+                .iter()
+                .any(|(_, other)| other.name == tensor.name);
+            let name = if taken {
+                super::fresh_name(&mut self.names, &tensor.name)
+            } else {
+                tensor.name.clone()
+            };
             let handle = self.out.tensors.push(QuantTensor {
-                name: tensor.name.clone(),
+                name,
                 ty: data.ty(),
                 quantization,
                 model_dtype: tensor.ty.dtype,

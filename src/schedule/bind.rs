@@ -8,8 +8,11 @@ use tinsmith_runtime::format::metadata::Layout;
 use super::constants::Pool;
 use super::draft::Draft;
 use super::edges::Edges;
+use super::guards::Guard;
 use super::{ScheduleError, cost};
-use crate::ir::{Access, Arena, Buffer, Handle, LiveRange, MemoryPlan, Port, Program, QuantGraph, Step};
+use crate::ir::{
+    Access, Arena, Buffer, Handle, LiveRange, MemoryPlan, Port, Program, QuantGraph, Step, StepGuard,
+};
 use crate::op::quant::QuantTensor;
 use crate::op::{KernelCall, Lowered, Operand};
 use crate::target::{ArenaTooSmall, FlashTooSmall, Target, largest};
@@ -54,7 +57,8 @@ pub(super) fn program(
     for task in &draft.tasks {
         let kernel = &lowered[task.node].calls[task.call];
         let before = binder.pool.len();
-        let step = binder.step(target, task.node, task.call, kernel, &mut state_end);
+        let mut step = binder.step(target, task.node, task.call, kernel, &mut state_end);
+        step.guards = task.guards.iter().map(|&guard| binder.guard(guard)).collect();
         constants_of_steps.push((step.name.clone(), (binder.pool.len() - before) as u64));
         steps.push(step);
         // An offset in the constants section has 31 bits.
@@ -303,6 +307,7 @@ impl Binder<'_> {
             reads,
             write,
             state: self.state(kernel, &graph_node.name, state_end),
+            guards: Vec::new(),
             // The work of a node is told once, at its first call.
             macs: if call == 0 {
                 graph_node.op.macs(&tensors)
@@ -310,6 +315,19 @@ impl Binder<'_> {
                 0
             },
             instructions: cost::instructions(&target.cost, &layer),
+        }
+    }
+
+    /// Where a guard's condition lies.
+    fn guard(&self, guard: Guard) -> StepGuard {
+        let (buffer, offset) = self.locate(guard.condition, 0);
+        StepGuard {
+            access: Access {
+                buffer,
+                offset,
+                bytes: 1,
+            },
+            when: guard.when,
         }
     }
 

@@ -57,9 +57,11 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
         Layer::Delay(_) => [(work, cost.copy_q8), none, none],
         Layer::Fill(_) => [(work, cost.fill_q8), none, none],
         Layer::ConvNd(_) => [(work, cost.conv_mac_q8), (output, cost.conv_output_q8), none],
-        Layer::Conv2dF32(_) | Layer::ConvNdF32(_) | Layer::DenseF32(_) | Layer::MatMulF32(_) => {
-            [(work, 2 * FLOAT_Q8), (output, FLOAT_Q8), none]
-        }
+        Layer::Conv2dF32(_)
+        | Layer::RecurrentF32(_)
+        | Layer::ConvNdF32(_)
+        | Layer::DenseF32(_)
+        | Layer::MatMulF32(_) => [(work, 2 * FLOAT_Q8), (output, FLOAT_Q8), none],
         Layer::SoftmaxF32(_) | Layer::UnaryF32(_) | Layer::FunctionF32(_) | Layer::PowerF32(_) => {
             [(work, FUNCTION_Q8), none, none]
         }

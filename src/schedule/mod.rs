@@ -13,6 +13,7 @@ pub mod cost;
 mod draft;
 pub mod edges;
 mod error;
+mod guards;
 mod live;
 mod lower;
 mod order;

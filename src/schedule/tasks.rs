@@ -3,6 +3,7 @@
 use tinsmith_runtime::kernels::MAX_SOURCES;
 
 use super::edges::Edges;
+use super::guards::{self, Guard};
 use super::views::{Storage, Views};
 use crate::ir::QuantGraph;
 use crate::op::{KernelCall, Lowered, Operand};
@@ -18,6 +19,8 @@ pub(super) struct Task {
     pub(super) needs: Vec<usize>,
     /// Storage written.
     pub(super) writes: usize,
+    /// Conditions without which it rests.
+    pub(super) guards: Vec<Guard>,
     /// Storages whose place the output may take where this is their last reader, in the kernel's order.
     pub(super) may_take_over: Vec<usize>,
 }
@@ -72,6 +75,7 @@ pub(super) fn list(graph: &QuantGraph, edges: &Edges, lowered: &[Lowered], views
     // The tasks after which a tensor is complete.
     let mut complete: Vec<Vec<usize>> = vec![Vec::new(); graph.tensors.len()];
     let mut tasks: Vec<Task> = Vec::new();
+    let guards = guards::of_nodes(graph);
     for (i, (node, calls)) in graph.nodes.iter().zip(&views.calls).enumerate() {
         let output = node.outputs[0].index();
         let mut needs: Vec<usize> = node
@@ -84,6 +88,10 @@ pub(super) fn list(graph: &QuantGraph, edges: &Edges, lowered: &[Lowered], views
             let mut reads: Vec<usize> = arena_inputs(graph, i, kernel)
                 .map(|t| storage.place(t).root)
                 .collect();
+            for guard in &guards[i] {
+                reads.push(storage.place(guard.condition.index()).root);
+                needs.extend(&complete[guard.condition.index()]);
+            }
             if kernel.sources.contains(&Operand::Output) {
                 reads.push(storage.place(output).root);
             }
@@ -101,6 +109,7 @@ pub(super) fn list(graph: &QuantGraph, edges: &Edges, lowered: &[Lowered], views
                 call,
                 needs: needs.clone(),
                 writes,
+                guards: guards[i].clone(),
                 may_take_over: if calls.first() == Some(&call) {
                     may_take_over
                 } else {

@@ -288,7 +288,7 @@ fn attributes_out_of_range() {
         one("Cast", vec![int("to", i64::MAX)]),
         one("LeakyRelu", vec![int("alpha", 1)]),
         one("Relu", vec![float("alpha", 1.0)]),
-        one("Relu", vec![subgraph("body")]),
+        one("Relu", vec![subgraph("body", GraphProto::default())]),
     ] {
         let problems = problems(&model, &Options::default());
         assert_eq!(problems.len(), 1, "{problems:?}");

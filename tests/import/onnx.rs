@@ -188,9 +188,9 @@ pub(crate) fn value(name: &str, values: &Values) -> AttributeProto {
     }
 }
 
-pub(crate) fn subgraph(name: &str) -> AttributeProto {
+pub(crate) fn subgraph(name: &str, graph: GraphProto) -> AttributeProto {
     AttributeProto {
-        g: Some(GraphProto::default()),
+        g: Some(graph),
         ..attribute(name, AttributeType::Graph)
     }
 }

@@ -4,7 +4,7 @@ use tinsmith::import::{self, ImportError, Options};
 use tinsmith::ir::verify::verify;
 use tinsmith::op::tensor::Values;
 use tinsmith_proto::tensor_proto::{DataLocation, DataType, Segment};
-use tinsmith_proto::{FunctionProto, StringStringEntryProto, TypeProto, ValueInfoProto, type_proto};
+use tinsmith_proto::{GraphProto, StringStringEntryProto, TypeProto, ValueInfoProto, type_proto};
 
 use super::onnx::{Onnx, ints, subgraph};
 
@@ -65,24 +65,24 @@ fn every_truncation_is_refused_or_whole() {
 
 #[test]
 fn unknown_operators_are_all_listed() {
-    let mut model = x()
+    let model = x()
         .node("Frobnicate", &["x"], &["a"], vec![])
         .node("Relu", &["a"], &["b"], vec![])
         .node("com.example.Relu", &["b"], &["c"], vec![])
-        .node("If", &["c"], &["d"], vec![subgraph("then_branch")])
+        .node(
+            "my.If",
+            &["c"],
+            &["d"],
+            vec![subgraph("then_branch", GraphProto::default())],
+        )
         .node("my.Block", &["d"], &["e"], vec![])
         .output("e");
-    model.0.functions.push(FunctionProto {
-        name: "Block".into(),
-        domain: "my".into(),
-        ..FunctionProto::default()
-    });
     let wanted = [
         "Frobnicate `A`: unknown operator (`tinsmith ops` lists the supported ones)",
         "com.example.Relu `C`: unknown operator (`tinsmith ops` lists the supported ones)",
-        "If `D`: an operator with a subgraph, which is not supported (export the model without control flow)",
-        "my.Block `E`: a function of the model, which is not supported \
-         (inline the model's functions: onnx.inliner.inline_local_functions)",
+        "my.If `D`: an operator with a subgraph, which is not supported (export the model without it: of control \
+         flow, If, Loop and Scan are supported)",
+        "my.Block `E`: unknown operator (`tinsmith ops` lists the supported ones)",
     ];
     assert_eq!(problems(&model, &Options::default()), wanted);
 }

@@ -76,6 +76,7 @@ fn naive(build: &Build) -> Program {
                     bytes: 0,
                 },
                 state: None,
+                guards: Vec::new(),
                 macs: 0,
                 instructions: 0,
             });

@@ -273,3 +273,41 @@ record! {
         columns: u32,
     }
 }
+
+record! {
+    /// One direction of an RNN, a GRU or an LSTM. Constants block: the samples' lengths, `u32[batch]`, at most `steps`.
+    RecurrentF32 = 96 {
+        /// Source of the gates' products with the input, `[steps][batch][gates·hidden]`.
+        ifm: u32,
+        /// Source of the recurrent weights, `[gates·hidden][hidden]`.
+        recurrence: u32,
+        /// Source of what starts and what stays: `h [batch][hidden]`, `c [batch][hidden]`, a GRU's bias inside the reset
+        /// `[hidden]`, the peepholes of i, o and f `[3][hidden]`.
+        side: u32,
+        /// Arena offset of the output, `[steps + 2][batch][hidden]`: every step's `h`, the last `h`, the last `c`.
+        ofm: u32,
+        /// Offset of the constants block.
+        constants: u32,
+        /// Steps.
+        steps: u32,
+        /// Samples.
+        batch: u32,
+        /// Elements of the state.
+        hidden: u32,
+        /// What reaches the functions lies within ± this; positive, infinite for no limit.
+        clip: f32,
+        /// First parameters of the functions f, g and h.
+        alphas: [f32; 3],
+        /// Second parameters.
+        betas: [f32; 3],
+        /// 0: relu; 1: tanh; 2: sigmoid; 3: affine; 4: leaky relu; 5: thresholded relu; 6: scaled tanh; 7: hard sigmoid;
+        /// 8: elu; 9: softsign; 10: softplus.
+        functions: [u8; 3],
+        /// 0: RNN; 1: GRU, gates z, r, h; 2: LSTM, gates i, o, f, c.
+        cell: u8,
+        /// 1: a GRU's linear part comes before the reset; an LSTM's input gate decides what is forgotten.
+        flag: u8,
+        /// 1: from the end of each sequence to its start.
+        backward: u8,
+    }
+}

@@ -15,7 +15,7 @@ mod windows;
 pub use elementwise::{BinaryInteger, Compare, Convert, MinMax, Select};
 pub use float::{
     AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32, MatMulF32, MaxPoolF32,
-    PowerF32, Quantize, ReduceF32, SoftmaxF32, UnaryF32,
+    PowerF32, Quantize, RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
 };
 #[cfg(feature = "verify")]
 pub use integrity::digest;
@@ -23,8 +23,8 @@ pub use integrity::{checksum, crc32};
 pub use place::{CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Scatter};
 pub(crate) use record::Field;
 pub use record::{
-    Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MaxPool, Mul, Softmax,
-    StridedCopy, Table, Window,
+    Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MOST_GUARDS, MaxPool, Mul,
+    Softmax, StridedCopy, Table, WHEN_FALSE, Window,
 };
 pub use windows::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, ResampleF32, RoiAlignF32, Window3};
 

@@ -6,6 +6,12 @@
 /// Bytes of a record's head.
 pub const HEAD_BYTES: usize = 4;
 
+/// Guards of one record, at most.
+pub const MOST_GUARDS: usize = 4;
+
+/// Set in a guard whose condition must not hold; the other bits are the condition's arena offset.
+pub const WHEN_FALSE: u32 = 1 << 31;
+
 /// A little-endian value of a record.
 pub(crate) trait Field: Sized {
     /// Takes the value off the front of `bytes`.

@@ -36,7 +36,7 @@ use crate::format::{
 };
 use crate::format::{
     AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32, MatMulF32, MaxPoolF32,
-    PowerF32, Quantize, ReduceF32, SoftmaxF32, UnaryF32,
+    PowerF32, Quantize, RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
 };
 use crate::format::{BinaryInteger, Compare, Convert, MinMax, Select};
 use crate::format::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, ResampleF32, RoiAlignF32};
@@ -100,6 +100,7 @@ pub static ALL: &[Kernel] = &[
     float::average_pool::kernel(),
     float::softmax::kernel(),
     float::fill::kernel(),
+    float::recurrent::kernel(),
     float::conv_nd::kernel(),
     conv_nd::kernel(),
     float::max_pool_indices::kernel(),
@@ -267,6 +268,7 @@ layers! {
     AveragePoolF32,
     SoftmaxF32,
     FillF32,
+    RecurrentF32,
     ConvNdF32,
     ConvNd,
     MaxPoolIndicesF32,

@@ -30,6 +30,7 @@ mod pool_norm;
 mod qlinear;
 mod quantize;
 mod random;
+mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
@@ -107,6 +108,7 @@ const FAMILIES: &[&[Importer]] = &[
     qlinear::IMPORTERS,
     quantize::IMPORTERS,
     random::IMPORTERS,
+    recurrent::IMPORTERS,
     reduce::IMPORTERS,
     reshape::IMPORTERS,
     resize::IMPORTERS,
@@ -134,7 +136,9 @@ pub fn operators() -> Vec<String> {
     };
     let is_refused = |name: &str| random::IMPORTERS.iter().any(|refused| refused.operator == name);
     let taken = importers().filter(|importer| !is_refused(importer.operator));
-    let mut names: Vec<String> = taken.map(name).collect();
+    let of_items = super::node::ITEM_IMPORTERS.into_iter().flatten();
+    let of_items = of_items.map(|(operator, _)| (*operator).to_owned());
+    let mut names: Vec<String> = taken.map(name).chain(of_items).collect();
     names.sort();
     names
 }
@@ -289,7 +293,7 @@ fn part_importer(operator: &str) -> Result<fn(&mut Call<'_>) -> Made, OpError> {
 }
 
 /// An axis counted from the front, of a tensor of this rank; negative ones count from the end.
-fn resolve_axis(axis: i64, rank: usize) -> Result<usize, OpError> {
+pub(super) fn resolve_axis(axis: i64, rank: usize) -> Result<usize, OpError> {
     let from_end = |axis: i64| usize::try_from(axis.checked_neg()?).ok();
     let resolved = if axis < 0 {
         from_end(axis).and_then(|back| rank.checked_sub(back))

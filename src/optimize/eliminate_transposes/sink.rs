@@ -217,6 +217,7 @@ fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> 
         | Op::GridSample(_)
         | Op::MatMul(_)
         | Op::MaxPoolIndices(_)
+        | Op::Recurrent(_)
         | Op::RoiAlign(_)
         | Op::MaxPool(_)
         | Op::Select(_)

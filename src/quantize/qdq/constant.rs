@@ -88,6 +88,7 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
         | Op::NarrowCast(_)
         | Op::Pad(_)
         | Op::QuantizeLinear(_)
+        | Op::Recurrent(_)
         | Op::Reduce(_)
         | Op::Select(_)
         | Op::QuantizeTo(_)

@@ -180,6 +180,7 @@ pub(super) fn commutes(op: &Op, dtype: DType) -> bool {
         | Op::Resample(_)
         | Op::RoiAlign(_)
         | Op::QuantizeLinear(_)
+        | Op::Recurrent(_)
         | Op::Select(_)
         | Op::QuantizeTo(_)
         | Op::Softmax(_) => false,
@@ -232,6 +233,7 @@ pub(super) fn moves(op: &Op, dtype: DType) -> bool {
         | Op::Resample(_)
         | Op::RoiAlign(_)
         | Op::QuantizeLinear(_)
+        | Op::Recurrent(_)
         | Op::Select(_)
         | Op::QuantizeTo(_)
         | Op::Softmax(_)

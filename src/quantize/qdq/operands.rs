@@ -56,6 +56,7 @@ impl Absorber<'_> {
             | Op::NarrowCast(_)
             | Op::Pad(_)
             | Op::QuantizeLinear(_)
+            | Op::Recurrent(_)
             | Op::Reduce(_)
             | Op::QuantizeTo(_)
             | Op::Reshape(_)

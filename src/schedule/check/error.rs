@@ -58,6 +58,9 @@ pub enum Fault {
     /// A state region is shared, outside the region, or written by an output.
     #[error("a state region is not its own")]
     WrongState,
+    /// The step may rest though its output is read, or a guard reads no condition.
+    #[error("a guard is not a condition that the step depends on")]
+    WrongGuard,
     /// The output overwrites a source that the kernel still reads.
     #[error("the output overlaps a source")]
     ClobbersSource,

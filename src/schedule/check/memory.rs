@@ -7,6 +7,8 @@ use super::value::Value;
 /// The arena.
 pub(super) struct Memory {
     bytes: Vec<Option<Value>>,
+    /// The step that wrote each; `None` for the caller.
+    writers: Vec<Option<u32>>,
     /// State regions claimed so far; each belongs to one step.
     states: Vec<Range<u32>>,
 }
@@ -16,6 +18,7 @@ impl Memory {
     pub(super) fn new(arena_bytes: u32) -> Self {
         Self {
             bytes: vec![None; arena_bytes as usize],
+            writers: vec![None; arena_bytes as usize],
             states: Vec::new(),
         }
     }
@@ -25,10 +28,18 @@ impl Memory {
         self.bytes.get(offset as usize).copied().flatten()
     }
 
+    /// The step that wrote the byte at an arena offset last; `None` for the caller.
+    pub(super) fn writer(&self, offset: u32) -> Option<usize> {
+        let writer = self.writers.get(offset as usize).copied().flatten();
+        writer.map(|step| step as usize)
+    }
+
     /// Writes a byte; outside the arena, nothing happens and readers find nothing.
-    pub(super) fn set(&mut self, offset: u32, value: Value) {
-        if let Some(byte) = self.bytes.get_mut(offset as usize) {
+    pub(super) fn set(&mut self, offset: u32, value: Value, writer: Option<usize>) {
+        let at = offset as usize;
+        if let (Some(byte), Some(by)) = (self.bytes.get_mut(at), self.writers.get_mut(at)) {
             *byte = Some(value);
+            *by = writer.map(|step| step as u32);
         }
     }
 

@@ -11,11 +11,13 @@
 //! 6. Buffers alive at the same step do not overlap; every access lies inside its buffer while it is alive; all lie
 //!    inside the arena, the arena inside its bank; all are aligned.
 //! 7. The lower bound is what the buffers say, and is not above the arena's size.
+//! 8. A step that may rest does so only where nothing reads what it gives, and its conditions are known by then.
 //!
 //! It trusts the operators (what a kernel call computes, what is a view of what) and the runtime's account of what a
 //! record touches.
 
 mod error;
+mod guards;
 mod memory;
 mod replay;
 mod touched;
@@ -56,17 +58,28 @@ pub fn program(
                     port: port.name.clone(),
                 });
             }
-            memory.set(offset, value);
+            memory.set(offset, value, None);
         }
     }
+    let mut conditions = Vec::with_capacity(program.steps.len());
     for step_idx in 0..program.steps.len() {
-        replay::step(graph, lowered, program, &values, step_idx, &mut memory)?;
+        conditions.push(guards::read(program, step_idx, &memory, &conditions)?);
+        replay::step(
+            graph,
+            lowered,
+            program,
+            &values,
+            &conditions,
+            step_idx,
+            &mut memory,
+        )?;
     }
     for (port, &tensor) in pair(&program.outputs, &graph.outputs)? {
         let tensor = stored_output(graph, port, tensor);
         for (byte, offset) in port_bytes(graph, program, port, tensor)?.enumerate() {
             let wanted = values.of_tensor(tensor, byte as u32);
-            if wanted.is_none() || memory.value(offset) != wanted {
+            let there = guards::is_there(memory.writer(offset), &conditions, &[]);
+            if wanted.is_none() || memory.value(offset) != wanted || !there {
                 return Err(CheckError::WrongOutput {
                     port: port.name.clone(),
                     byte: byte as u32,

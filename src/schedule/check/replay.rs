@@ -2,6 +2,7 @@
 
 use tinsmith_runtime::format::{CONSTANT_ALIGN, IN_CONSTANTS};
 
+use super::guards::{self, Condition};
 use super::memory::Memory;
 use super::touched::{Region, Touched};
 use super::value::Values;
@@ -14,6 +15,8 @@ struct Replay<'a> {
     graph: &'a QuantGraph,
     program: &'a Program,
     values: &'a Values<'a>,
+    /// Of the steps up to this one.
+    conditions: &'a [Vec<Condition>],
     step: &'a Step,
     step_idx: usize,
     /// What the operator asked for.
@@ -30,6 +33,7 @@ pub(super) fn step(
     lowered: &[Lowered],
     program: &Program,
     values: &Values<'_>,
+    conditions: &[Vec<Condition>],
     step_idx: usize,
     memory: &mut Memory,
 ) -> Result<(), CheckError> {
@@ -49,6 +53,7 @@ pub(super) fn step(
         graph,
         program,
         values,
+        conditions,
         step,
         step_idx,
         call,
@@ -124,6 +129,13 @@ impl Replay<'_> {
         let read = self.step.reads[k].ok_or_else(|| self.fault(Fault::WrongAccess))?;
         self.holds(!region.in_constants, Fault::WrongAccess)?;
         self.inside(read, region)?;
+        let own = &self.conditions[self.step_idx];
+        let own = match self.call.sources[k] {
+            Operand::Input { index, .. } => {
+                guards::of_input(self.graph, self.values, self.step.node, index, own)
+            }
+            Operand::Output | Operand::Constant(_) => own.clone(),
+        };
         for (at, relative) in region.bytes().zip(shape.bytes()) {
             let byte = first + relative;
             let wanted = u32::try_from(byte)
@@ -132,7 +144,11 @@ impl Replay<'_> {
                     Operand::Output => self.values.before_call(self.step.node, self.step.call, byte),
                     Operand::Input { .. } | Operand::Constant(_) => self.values.of_tensor(tensor, byte),
                 });
-            let found = u32::try_from(at).ok().and_then(|at| memory.value(at));
+            let there = |&at: &u32| guards::is_there(memory.writer(at), self.conditions, &own);
+            let found = u32::try_from(at)
+                .ok()
+                .filter(there)
+                .and_then(|at| memory.value(at));
             if wanted.is_none() || wanted != found {
                 let tensor = self.graph.tensors[tensor].name.clone();
                 return Err(self.fault(Fault::WrongValue { tensor, byte }));
@@ -217,7 +233,7 @@ impl Replay<'_> {
                 return Err(self.fault(Fault::WrongAccess));
             };
             self.holds(!state.contains(&at), Fault::WrongState)?;
-            memory.set(at, value);
+            memory.set(at, value, Some(self.step_idx));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ pub mod matmul;
 pub mod max_pool;
 pub mod max_pool_indices;
 pub mod non_max_suppression;
+pub mod recurrent;
 pub mod reduce;
 pub mod resample;
 pub mod roi_align;

@@ -1,0 +1,59 @@
+//! Guards: which nodes need run only where a condition turns out one way, because nothing else reads what they give.
+//!
+//! A node is guarded by a condition where every way from it to an output of the graph goes through the same side of a
+//! [`Select`](crate::op::Select) of that condition. To run it all the same changes nothing, so that any guard may be
+//! left out.
+
+use crate::ir::{Handle, QuantGraph};
+use crate::op::Op;
+use crate::op::quant::QuantTensor;
+
+/// A condition, and the way it has to turn out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Guard {
+    pub(super) condition: Handle<QuantTensor>,
+    pub(super) when: bool,
+}
+
+/// Conditions of one node, at most: one per If within another.
+pub(super) const MOST: usize = tinsmith_runtime::format::MOST_GUARDS;
+
+/// The guards of every node.
+pub(super) fn of_nodes(graph: &QuantGraph) -> Vec<Vec<Guard>> {
+    // By tensor: what all of its uses so far have in common; `None` before the first.
+    let mut of_tensor: Vec<Option<Vec<Guard>>> = vec![None; graph.tensors.len()];
+    for output in &graph.outputs {
+        of_tensor[output.index()] = Some(Vec::new());
+    }
+    let mut guards = vec![Vec::new(); graph.nodes.len()];
+    for (position, node) in graph.nodes.iter().enumerate().rev() {
+        let mut own = of_tensor[node.outputs[0].index()].clone().unwrap_or_default();
+        // What keeps a state runs every time.
+        if matches!(node.op, Op::Delay(_)) {
+            own.clear();
+        }
+        for (index, &input) in node.inputs.iter().enumerate() {
+            let mut use_guards = own.clone();
+            // A condition of several elements takes both sides.
+            let condition = &graph.tensors[node.inputs[0]];
+            let decides = condition.data.is_none() && condition.ty.len() == 1;
+            if matches!(node.op, Op::Select(_)) && index > 0 && decides {
+                let guard = Guard {
+                    condition: node.inputs[0],
+                    when: index == 1,
+                };
+                if !use_guards.contains(&guard) {
+                    use_guards.push(guard);
+                }
+            }
+            let known = &mut of_tensor[input.index()];
+            match known {
+                None => *known = Some(use_guards),
+                Some(known) => known.retain(|guard| use_guards.contains(guard)),
+            }
+        }
+        own.truncate(MOST);
+        guards[position] = own;
+    }
+    guards
+}
