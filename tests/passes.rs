@@ -22,6 +22,8 @@ const APPROXIMATE: &[&str] = &[
     "fold-channel-scale",
     "fold-input-scale",
     "fuse-bias",
+    "recognize-functions",
+    "recognize-softmax",
     "reduce-mean-to-pool",
 ];
 

@@ -21,6 +21,8 @@ mod layer;
 mod limit;
 mod matmul_to_dense;
 mod merge_reshapes;
+mod recognize_functions;
+mod recognize_softmax;
 mod reduce_mean_to_pool;
 mod remove_dead;
 mod remove_identities;
@@ -68,6 +70,9 @@ pub const PASSES: &[Pass] = &[
     // Gives one DequantizeLinear to all readers of a tensor, so that a transpose crosses it once.
     pass("deduplicate", deduplicate::deduplicate),
     pass("remove-identities", remove_identities::remove_identities),
+    // Before the folds, which would tear a function's nodes apart.
+    pass("recognize-functions", recognize_functions::recognize_functions),
+    pass("recognize-softmax", recognize_softmax::recognize_softmax),
     // Before the transposes, which fold into the weights of a Dense but not into a MatMul.
     pass("matmul-to-dense", matmul_to_dense::matmul_to_dense),
     // Before all that looks for neighbours: import puts transposes around every operator with channels.

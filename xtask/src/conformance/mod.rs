@@ -1,5 +1,6 @@
 //! ONNX's own backend tests: through import and the reference executor, and, where all is f32, through a blob on the
-//! simulator. Writes `CONFORMANCE.md`.
+//! simulator. Writes `CONFORMANCE.md`
+//! and the table behind `tinsmith ops`.
 //!
 //! A test's inputs may decide shapes (axes, a shape, repeats), which a compiler must know beforehand. A test that is
 //! refused as it stands is tried again with its integer and Boolean inputs known at compile time, then with all but the
@@ -100,16 +101,21 @@ pub(crate) fn run(only: Option<&str>, check: bool) -> Result<bool> {
     if only.is_some() {
         return Ok(complaints == 0);
     }
-    let (path, text) = (crate::root().join("CONFORMANCE.md"), report::text(&verdicts));
-    let up_to_date = is_same(&path, &text);
-    if check {
-        if !up_to_date {
-            println!("CONFORMANCE.md is out of date: run `cargo xtask conformance`");
+    let pages = [
+        ("CONFORMANCE.md", report::text(&verdicts)),
+        ("src/cli/support.txt", report::support(&verdicts)),
+    ];
+    let mut up_to_date = true;
+    for (path, text) in pages {
+        let file = crate::root().join(path);
+        if !check {
+            std::fs::write(file, text).into_diagnostic()?;
+        } else if !is_same(&file, &text) {
+            println!("{path} is out of date: run `cargo xtask conformance`");
+            up_to_date = false;
         }
-        return Ok(complaints == 0 && up_to_date);
     }
-    std::fs::write(path, text).into_diagnostic()?;
-    Ok(complaints == 0)
+    Ok(complaints == 0 && up_to_date)
 }
 
 /// The names and bytes of all models.

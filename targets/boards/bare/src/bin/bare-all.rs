@@ -7,5 +7,5 @@ use tinsmith_runtime::kernels;
 // SAFETY: the linker script's entry; no other crate defines it.
 #[unsafe(no_mangle)]
 extern "C" fn reset() -> ! {
-    bare::run(kernels::INT8)
+    bare::run(kernels::ALL)
 }

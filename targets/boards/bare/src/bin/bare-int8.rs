@@ -1,0 +1,11 @@
+//! All kernels that compute in integers alone.
+#![no_std]
+#![no_main]
+
+use tinsmith_runtime::kernels;
+
+// SAFETY: the linker script's entry; no other crate defines it.
+#[unsafe(no_mangle)]
+extern "C" fn reset() -> ! {
+    bare::run(kernels::INT8)
+}
