@@ -214,16 +214,13 @@ fn real_models_give_the_outputs_of_onnx_runtime() {
         let bytes = std::fs::read(models.join(format!("{name}.onnx"))).unwrap();
         let folder = models.join("io").join(&name);
         let inputs = arrays(&folder, "in");
-        let mut options = import::Options::default();
         // Sizes that the model leaves open are those of the stored input.
-        let imported = import::onnx(&bytes, &options).or_else(|_| {
-            options.shapes = input_names(&bytes)
-                .into_iter()
-                .zip(inputs.iter().map(|x| x.shape.clone()))
-                .collect();
-            import::onnx(&bytes, &options)
-        });
-        let graph = match imported {
+        let shapes = inputs.iter().map(|x| x.shape.clone());
+        let options = import::Options {
+            shapes: input_names(&bytes).into_iter().zip(shapes).collect(),
+            ..import::Options::default()
+        };
+        let graph = match import::onnx(&bytes, &options) {
             Ok(graph) => graph,
             Err(ImportError::Problems(problems)) if !WHOLE.contains(&name.as_str()) => {
                 eprintln!(

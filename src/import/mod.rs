@@ -118,10 +118,20 @@ pub fn onnx(bytes: &[u8], options: &Options) -> Result<FloatGraph, ImportError> 
         return Err(ImportError::TooLarge { bytes: bytes.len() });
     }
     weigh::weigh(bytes)?;
-    let model = ModelProto::decode(bytes).map_err(|error| ImportError::NotProtobuf {
-        reason: error.to_string(),
-    })?;
+    let model = ModelProto::decode(bytes).map_err(|error| not_protobuf(&error.to_string()))?;
     model::import(model, bytes.len(), options)
+}
+
+/// The decoder's words, but where it lists every level of what is nested too deep for it.
+fn not_protobuf(reason: &str) -> ImportError {
+    let reason = if reason.contains("recursion limit") {
+        "graphs nested too deep"
+    } else {
+        reason
+    };
+    ImportError::NotProtobuf {
+        reason: reason.into(),
+    }
 }
 
 /// Reads one tensor: the bytes of a `TensorProto`, as ONNX's own test data has them.

@@ -1,8 +1,8 @@
 //! A blob with a step of every kind, built by hand: what a board must compute as the simulator does, before any model.
 
 use tinsmith_runtime::format::{
-    Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, MaxPool, Mul, Softmax, StridedCopy, Table,
-    Window,
+    Add, AveragePool, Conv2d, ConvNd, Delay, Dense, DepthwiseConv2d, Fill, MaxPool, MinMax, Mul, Softmax,
+    StridedCopy, Table, Window, Window3,
 };
 use tinsmith_runtime::kernels::{Layer, softmax};
 
@@ -243,9 +243,46 @@ pub(crate) fn blob() -> Vec<u8> {
         initial: -7,
     }));
 
+    let m = regions.take(80);
+    layers.push(Layer::MinMax(MinMax {
+        a: k,
+        b: l,
+        ofm: m,
+        constants: parts.constants_block(&random.bytes(512)),
+        dims: [1, 1, 1, 80],
+        a_strides: [80, 80, 80, 1],
+        b_strides: [80, 80, 80, 1],
+        greatest: 1,
+    }));
+    // A transposed convolution that doubles 4 rows and columns of 5 channels.
+    let n = regions.take(8 * 8 * 6);
+    layers.push(Layer::ConvNd(ConvNd {
+        ifm: m,
+        ofm: n,
+        constants: parts.constants_block(&filters(random, 6, 6 * 9 * 5)),
+        images: 1,
+        window: Window3 {
+            ifm: [1, 4, 4],
+            ofm: [1, 8, 8],
+            kernel: [1, 3, 3],
+            strides: [1; 3],
+            dilations: [1; 3],
+            spread: [1, 2, 2],
+            pads: [0, 1, 1],
+        },
+        in_c: 5,
+        out_c: 6,
+        groups: 1,
+        ifm_zero_point: 11,
+        ofm_zero_point: -9,
+        min,
+        max: 99,
+        left_shift: 0,
+    }));
+
     parts.layers = layers;
     parts.inputs = vec![(x, x_bytes)];
-    parts.outputs = vec![(k, 80), (l, 80)];
+    parts.outputs = vec![(k, 80), (l, 80), (m, 80), (n, 8 * 8 * 6)];
     parts.state = (state, 80);
     parts.arena_bytes = regions.0;
     parts.blob()

@@ -72,7 +72,7 @@ fn protobuf_that_promises_what_is_not_there() {
     }
     headers.reverse();
     let nested = headers.concat();
-    refused(&field(7, &nested), "recursion limit");
+    refused(&field(7, &nested), "nested too deep");
 }
 
 #[test]

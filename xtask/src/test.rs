@@ -8,7 +8,7 @@ use std::time::Instant;
 use tinsmith::simulate::firmware;
 use tinsmith::simulate::toolchain::{Toolchain, on_path};
 
-use crate::{fuzz, root, setup};
+use crate::{conformance, fuzz, root, setup};
 
 /// Seconds that each fuzz target runs.
 const FUZZ_SECONDS: u32 = 60;
@@ -68,6 +68,14 @@ pub(crate) fn run() -> miette::Result<bool> {
         );
     }
     tally.tests(cargo().args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]));
+    tally.result(
+        "conformance",
+        match conformance::run(None, true) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("see above".into()),
+            Err(error) => Err(error.to_string()),
+        },
+    );
     for triple in setup::TRIPLES {
         tally.cross_build(triple);
     }

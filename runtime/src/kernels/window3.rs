@@ -43,10 +43,11 @@ impl Window3 {
         let reach = i64::from(tap).wrapping_mul(number(&self.dilations).into());
         let pad = i64::from(self.pads.get(axis).copied().unwrap_or(0));
         let at = start.wrapping_add(reach).wrapping_sub(pad);
-        let at = u64::try_from(at).ok()?;
-        let spread = u64::from(number(&self.spread));
+        // Beyond 32 bits, a quotient by 16 bits is beyond every extent.
+        let at = u32::try_from(at).ok()?;
+        let spread = u32::from(number(&self.spread));
         let (whole, rest) = (at.checked_div(spread)?, at.checked_rem(spread)?);
-        (rest == 0 && whole < u64::from(number(&self.ifm))).then_some(whole as usize)
+        (rest == 0 && whole < u32::from(number(&self.ifm))).then_some(whole as usize)
     }
 
     /// Every tap of the window at one output position, in their order. Stops where `visit` gives `None`.

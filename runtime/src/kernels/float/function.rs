@@ -81,7 +81,8 @@ macro_rules! real {
             }
             #[inline(always)]
             fn fmod(self, divisor: Self) -> Self {
-                real!(@fmod $real)(self, divisor)
+                // Exact, so every implementation gives the same; libm's holds panics.
+                self % divisor
             }
             $(#[inline(always)]
             fn $method(self) -> Self {
@@ -91,8 +92,6 @@ macro_rules! real {
     };
     (@pow f32) => { libm::powf };
     (@pow f64) => { libm::pow };
-    (@fmod f32) => { libm::fmodf };
-    (@fmod f64) => { libm::fmod };
 }
 
 real! {
