@@ -180,9 +180,10 @@ impl Conv2d {
         out_shape: &[usize],
     ) -> Vec<T> {
         let input = |i: usize| T::of(&inputs[i].data).expect("the type check found one float type");
-        let mut y = convolve::convolve(self, input(0), &inputs[0].shape, weights, out_shape);
-        let bias = (inputs.len() > 2).then(|| input(2));
-        gemm::finish(&mut y, out_shape[3], bias, self.clamp);
-        y
+        let finish = gemm::Finish {
+            bias: (inputs.len() > 2).then(|| input(2)),
+            clamp: self.clamp,
+        };
+        convolve::convolve(self, input(0), &inputs[0].shape, weights, finish, out_shape)
     }
 }

@@ -124,9 +124,11 @@ impl Dense {
         let (x, columns) = (input(0), weights.columns());
         let rows = inputs[0].shape.iter().rev().skip(1).product();
         let mut y = vec![T::default(); rows * columns];
-        gemm::product(x, rows, weights, &mut y, columns);
-        let bias = (inputs.len() > 2).then(|| input(2));
-        gemm::finish(&mut y, columns, bias, self.clamp);
+        let finish = gemm::Finish {
+            bias: (inputs.len() > 2).then(|| input(2)),
+            clamp: self.clamp,
+        };
+        gemm::product(x, rows, weights, finish, &mut y, columns);
         y
     }
 }

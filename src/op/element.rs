@@ -7,10 +7,12 @@ use std::cmp::Ordering;
 use half::{bf16, f16};
 
 use super::Clamp;
+use super::sums::{Plain, Sums};
 use super::tensor::{DType, Data, Values, View};
+use super::vectors::Set;
 
 /// An element type with arithmetic.
-pub trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
+pub(crate) trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
     /// The least value: what the greatest of nothing is.
     const LOWEST: Self;
 
@@ -20,6 +22,8 @@ pub trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
     fn accumulate(sum: Self::Sum, a: Self, b: Self) -> Self::Sum;
     /// The sum as an element.
     fn from_sum(sum: Self::Sum) -> Self;
+    /// Many sums at once, with the vector instructions of a set.
+    type Sums<S: Set>: Sums<Self>;
 
     /// The elements, where they are of this type.
     fn of(data: &Data) -> Option<&[Self]>;
@@ -40,7 +44,7 @@ pub trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
 }
 
 /// An element type of integers.
-pub trait Integer: Element + Ord {
+pub(crate) trait Integer: Element + Ord {
     /// −1, 0 or 1.
     fn sign(self) -> Self;
     /// The rest of a division toward −∞, of the divisor's sign; `None` of a division by zero.
@@ -62,7 +66,7 @@ pub trait Integer: Element + Ord {
 }
 
 /// An element type of reals.
-pub trait Real: Element {
+pub(crate) trait Real: Element {
     /// The nearest value.
     fn from_f64(x: f64) -> Self;
     /// The value.
@@ -78,11 +82,12 @@ pub trait Real: Element {
 }
 
 macro_rules! floats {
-    ($($float:ident, $variant:ident, $sum:ty, $from_sum:expr, $from_f64:expr, $map:expr, $exp:path, $log:path, $tanh:path, $sqrt:path;)*) => {$(
+    ($($float:ident, $variant:ident, $sum:ty, $sums:ty, $from_sum:expr, $from_f64:expr, $map:expr, $exp:path, $log:path, $tanh:path, $sqrt:path;)*) => {$(
         impl Element for $float {
             const LOWEST: Self = $float::NEG_INFINITY;
 
             type Sum = $sum;
+            type Sums<S: Set> = $sums;
             #[inline(always)]
             fn accumulate(sum: $sum, a: Self, b: Self) -> $sum {
                 sum + <$sum>::from(a) * <$sum>::from(b)
@@ -157,10 +162,10 @@ macro_rules! floats {
 }
 
 floats! {
-    f32, F32, f32, |sum| sum, |x| x as f32, apply, libm::expf, libm::logf, libm::tanhf, f32::sqrt;
-    f64, F64, f64, |sum| sum, |x| x, apply, libm::exp, libm::log, libm::tanh, f64::sqrt;
-    f16, F16, f32, f16::from_f32, f16::from_f64, |x: f16, f: fn(f32) -> f32| f16::from_f32(f(x.to_f32())), libm::expf, libm::logf, libm::tanhf, f32::sqrt;
-    bf16, BF16, f32, bf16::from_f32, bf16::from_f64, |x: bf16, f: fn(f32) -> f32| bf16::from_f32(f(x.to_f32())), libm::expf, libm::logf, libm::tanhf, f32::sqrt;
+    f32, F32, f32, S::F32, |sum| sum, |x| x as f32, apply, libm::expf, libm::logf, libm::tanhf, f32::sqrt;
+    f64, F64, f64, Plain<f64>, |sum| sum, |x| x, apply, libm::exp, libm::log, libm::tanh, f64::sqrt;
+    f16, F16, f32, Plain<f16>, f16::from_f32, f16::from_f64, |x: f16, f: fn(f32) -> f32| f16::from_f32(f(x.to_f32())), libm::expf, libm::logf, libm::tanhf, f32::sqrt;
+    bf16, BF16, f32, Plain<bf16>, bf16::from_f32, bf16::from_f64, |x: bf16, f: fn(f32) -> f32| bf16::from_f32(f(x.to_f32())), libm::expf, libm::logf, libm::tanhf, f32::sqrt;
 }
 
 fn apply<T>(x: T, f: fn(T) -> T) -> T {
@@ -173,6 +178,7 @@ macro_rules! integers {
             const LOWEST: Self = $integer::MIN;
 
             type Sum = Self;
+            type Sums<S: Set> = Plain<Self>;
             fn accumulate(sum: Self, a: Self, b: Self) -> Self {
                 sum.wrapping_add(a.wrapping_mul(b))
             }

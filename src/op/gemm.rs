@@ -2,21 +2,18 @@
 //!
 //! Every output is `Σ a[m, k]·b[k, n]`, summed strictly in the order of `k`, starting from zero, without fused
 //! multiply-add, in f32 where the elements are reals of 16 bits. It is vectorised over `n` alone, so neither the width
-//! of the vectors, nor the blocking, nor the number of threads can change a bit of it. A bias is added last: a layer with a bias gives the bits of a product
-//! followed by an addition.
+//! of the vectors, nor the blocking, nor the number of threads can change a bit of it. A bias is added last: a layer
+//! with a bias gives the bits of a product followed by an addition.
 //!
 //! The shape is the usual one: `b` is packed into panels of [`WIDTH`] columns, stored by `k`; a tile of a few rows
-//! by one panel keeps its sums in registers while `k` runs. Tiles are plain arrays, which the compiler turns into
-//! vectors.
+//! by a panel or two keeps its [`Sums`] in registers while `k` runs.
 
 use std::ops::Range;
 
 use super::Clamp;
 use super::element::Element;
-use super::vectors::{Task, Vectors};
-
-/// Columns of a panel: one vector of 512 bits, two of 256, four of 128.
-const WIDTH: usize = 16;
+use super::sums::{LANES as WIDTH, Sums, Tile};
+use super::vectors::{Set, Task, Vectors};
 
 /// Panels of a tile of one row: as many independent sums as hide the latency of an addition.
 const ROW_PANELS: usize = 4;
@@ -26,7 +23,7 @@ pub(super) const BLOCK_ELEMENTS: usize = 4096;
 
 /// The right-hand matrix, packed: `[panel][depth][WIDTH]`, zeros behind the last column.
 #[derive(Clone, Debug)]
-pub struct Packed<T> {
+pub(crate) struct Packed<T> {
     depth: usize,
     columns: usize,
     panels: Vec<[T; WIDTH]>,
@@ -34,37 +31,43 @@ pub struct Packed<T> {
 
 impl<T: Element> Packed<T> {
     /// Packs `[columns, depth]`, as the weights of layers are stored.
-    pub fn from_columns(weights: &[T], columns: usize, depth: usize) -> Self {
-        Self::new(depth, columns, |k, n| weights[n * depth + k])
+    pub(crate) fn from_columns(weights: &[T], columns: usize, depth: usize) -> Self {
+        let mut packed = Self::empty(depth, columns);
+        for n in 0..columns {
+            let panel = &mut packed.panels[n / WIDTH * depth..][..depth];
+            for (row, &weight) in panel.iter_mut().zip(&weights[n * depth..]) {
+                row[n % WIDTH] = weight;
+            }
+        }
+        packed
     }
 
     /// Packs `[depth, columns]`.
-    pub fn from_rows(b: &[T], depth: usize, columns: usize) -> Self {
-        Self::new(depth, columns, |k, n| b[k * columns + n])
-    }
-
-    fn new(depth: usize, columns: usize, element: impl Fn(usize, usize) -> T) -> Self {
-        let mut panels = vec![[T::default(); WIDTH]; depth * columns.div_ceil(WIDTH)];
-        for n in 0..columns {
-            let panel = &mut panels[n / WIDTH * depth..][..depth];
-            for (k, row) in panel.iter_mut().enumerate() {
-                row[n % WIDTH] = element(k, n);
+    pub(crate) fn from_rows(b: &[T], depth: usize, columns: usize) -> Self {
+        let mut packed = Self::empty(depth, columns);
+        for k in 0..depth {
+            for (panel, part) in b[k * columns..][..columns].chunks(WIDTH).enumerate() {
+                packed.panels[panel * depth + k][..part.len()].copy_from_slice(part);
             }
         }
+        packed
+    }
+
+    fn empty(depth: usize, columns: usize) -> Self {
         Self {
             depth,
             columns,
-            panels,
+            panels: vec![[T::default(); WIDTH]; depth * columns.div_ceil(WIDTH)],
         }
     }
 
     /// Rows of the packed matrix.
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.depth
     }
 
     /// Columns of the packed matrix.
-    pub fn columns(&self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         self.columns
     }
 
@@ -73,22 +76,67 @@ impl<T: Element> Packed<T> {
     }
 }
 
-/// `out[m, n] = Σ a[m, k]·b[k, n]` for `rows` rows of `a`, which lie one after the other. Rows of `out` are
+/// What is done to sums once they are whole.
+#[derive(Clone, Copy)]
+pub(crate) struct Finish<'a, T> {
+    /// Added to each row, column by column.
+    pub(crate) bias: Option<&'a [T]>,
+    /// What the results are limited to.
+    pub(crate) clamp: Clamp,
+}
+
+impl<'a, T: Element> Finish<'a, T> {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self {
+        bias: None,
+        clamp: Clamp::NONE,
+    };
+
+    /// The part for `columns`.
+    pub(super) fn part(self, columns: Range<usize>) -> Self {
+        Self {
+            bias: self.bias.map(|bias| &bias[columns]),
+            ..self
+        }
+    }
+
+    /// Adds the bias to a row, and clamps.
+    #[inline(always)]
+    pub(super) fn apply(self, row: &mut [T]) {
+        if let Some(bias) = self.bias {
+            for (y, &b) in row.iter_mut().zip(bias) {
+                *y = y.add(b);
+            }
+        }
+        if !self.clamp.is_none() {
+            for y in row {
+                *y = y.clamped(self.clamp);
+            }
+        }
+    }
+}
+
+/// `out[m, n] = finish(Σ a[m, k]·b[k, n])` for `rows` rows of `a`, which lie one after the other. Rows of `out` are
 /// `stride` elements apart.
 ///
 /// # Panics
 /// Where a slice is too short for the shapes.
-pub fn product<T: Element>(a: &[T], rows: usize, b: &Packed<T>, out: &mut [T], stride: usize) {
-    if b.depth == 0 {
-        for row in out.chunks_mut(stride).take(rows) {
-            row[..b.columns].fill(T::default());
-        }
+pub(crate) fn product<T: Element>(
+    a: &[T],
+    rows: usize,
+    b: &Packed<T>,
+    finish: Finish<'_, T>,
+    out: &mut [T],
+    stride: usize,
+) {
+    if b.columns == 0 {
         return;
     }
     Vectors::current().run(Product {
         a,
         rows,
         b,
+        finish,
         out,
         stride,
     });
@@ -99,33 +147,42 @@ struct Product<'a, T> {
     a: &'a [T],
     rows: usize,
     b: &'a Packed<T>,
+    finish: Finish<'a, T>,
     out: &'a mut [T],
     stride: usize,
 }
 
 impl<T: Element> Task for Product<'_, T> {
     #[inline(always)]
-    fn run(self, vectors: Vectors) {
-        let depth = self.b.depth;
-        if self.rows == 1 {
-            return single_row(&self.a[..depth], self.b, &mut self.out[..self.b.columns]);
+    fn run<S: Set>(self) {
+        if self.b.depth == 0 {
+            for row in self.out.chunks_mut(self.stride).take(self.rows) {
+                row[..self.b.columns].fill(T::default());
+                self.finish.apply(&mut row[..self.b.columns]);
+            }
+            return;
         }
-        // As many sums as the registers hold beside the operands.
-        match vectors {
-            Vectors::Baseline => self.in_tiles::<3, 1>(),
-            Vectors::Avx2 => self.in_tiles::<6, 1>(),
-            Vectors::Avx512 => self.in_tiles::<8, 2>(),
+        if self.rows == 1 {
+            let out = &mut self.out[..self.b.columns];
+            single_row::<T, T::Sums<S>>(&self.a[..self.b.depth], self.b, out);
+            return self.finish.apply(out);
+        }
+        match <T::Sums<S> as Sums<T>>::TILE {
+            Tile::Small => self.in_tiles::<T::Sums<S>, 3, 1>(),
+            Tile::Middle => self.in_tiles::<T::Sums<S>, 6, 1>(),
+            Tile::Large => self.in_tiles::<T::Sums<S>, 8, 2>(),
         }
     }
 }
 
 impl<T: Element> Product<'_, T> {
     #[inline(always)]
-    fn in_tiles<const ROWS: usize, const PANELS: usize>(self) {
+    fn in_tiles<L: Sums<T>, const ROWS: usize, const PANELS: usize>(self) {
         let Self {
             a,
             rows,
             b,
+            finish,
             out,
             stride,
         } = self;
@@ -136,19 +193,17 @@ impl<T: Element> Product<'_, T> {
             for panel in (0..b.columns.div_ceil(WIDTH)).step_by(PANELS) {
                 let columns = panel * WIDTH..b.columns.min((panel + PANELS) * WIDTH);
                 if columns.len() > (PANELS - 1) * WIDTH {
-                    tiles::<T, ROWS, PANELS>(
-                        a,
-                        std::array::from_fn(|i| b.panel(panel + i)),
-                        out,
-                        stride,
-                        columns,
-                    );
+                    let panels = std::array::from_fn(|i| b.panel(panel + i));
+                    tiles::<T, L, ROWS, PANELS>(a, panels, out, stride, columns);
                     continue;
                 }
                 for first in columns.step_by(WIDTH) {
                     let columns = first..b.columns.min(first + WIDTH);
-                    tiles::<T, ROWS, 1>(a, [b.panel(first / WIDTH)], out, stride, columns);
+                    tiles::<T, L, ROWS, 1>(a, [b.panel(first / WIDTH)], out, stride, columns);
                 }
+            }
+            for row in out.chunks_mut(stride).take(a.len() / depth) {
+                finish.apply(&mut row[..b.columns]);
             }
         }
     }
@@ -156,7 +211,7 @@ impl<T: Element> Product<'_, T> {
 
 /// The rows of `a` by some panels, which hold `columns` of the output.
 #[inline(always)]
-fn tiles<T: Element, const ROWS: usize, const PANELS: usize>(
+fn tiles<T: Element, L: Sums<T>, const ROWS: usize, const PANELS: usize>(
     a: &[T],
     panels: [&[[T; WIDTH]]; PANELS],
     out: &mut [T],
@@ -167,31 +222,42 @@ fn tiles<T: Element, const ROWS: usize, const PANELS: usize>(
     let mut tiles = a.chunks_exact(ROWS * depth);
     let mut row = 0;
     for tile in &mut tiles {
-        for sums in sums::<T, ROWS, PANELS>(tile, panels) {
-            out[row * stride..][columns.clone()].copy_from_slice(&sums.as_flattened()[..columns.len()]);
+        for sums in sums::<T, L, ROWS, PANELS>(tile, panels) {
+            write(sums, &mut out[row * stride..][columns.clone()]);
             row += 1;
         }
     }
     for a in tiles.remainder().chunks_exact(depth) {
-        let [sums] = sums::<T, 1, PANELS>(a, panels);
-        out[row * stride..][columns.clone()].copy_from_slice(&sums.as_flattened()[..columns.len()]);
+        let [sums] = sums::<T, L, 1, PANELS>(a, panels);
+        write(sums, &mut out[row * stride..][columns.clone()]);
         row += 1;
+    }
+}
+
+/// Writes what of the sums has a place in `out`.
+#[inline(always)]
+fn write<T: Element, L: Sums<T>, const PANELS: usize>(sums: [L; PANELS], out: &mut [T]) {
+    for (sums, out) in sums.into_iter().zip(out.chunks_mut(WIDTH)) {
+        match out.as_mut_array() {
+            Some(out) => *out = sums.elements(),
+            None => out.copy_from_slice(&sums.elements()[..out.len()]),
+        }
     }
 }
 
 /// The product of one row: several panels at a time.
 #[inline(always)]
-fn single_row<T: Element>(a: &[T], b: &Packed<T>, out: &mut [T]) {
+fn single_row<T: Element, L: Sums<T>>(a: &[T], b: &Packed<T>, out: &mut [T]) {
     for (group, out) in out.chunks_mut(ROW_PANELS * WIDTH).enumerate() {
         let first = group * ROW_PANELS;
         if out.len() > (ROW_PANELS - 1) * WIDTH {
             let panels = std::array::from_fn(|i| b.panel(first + i));
-            let [sums] = sums::<T, 1, ROW_PANELS>(a, panels);
-            out.copy_from_slice(&sums.as_flattened()[..out.len()]);
+            let [sums] = sums::<T, L, 1, ROW_PANELS>(a, panels);
+            write(sums, out);
         } else {
             for (i, out) in out.chunks_mut(WIDTH).enumerate() {
-                let [[sums]] = sums::<T, 1, 1>(a, [b.panel(first + i)]);
-                out.copy_from_slice(&sums[..out.len()]);
+                let [sums] = sums::<T, L, 1, 1>(a, [b.panel(first + i)]);
+                write(sums, out);
             }
         }
     }
@@ -199,44 +265,21 @@ fn single_row<T: Element>(a: &[T], b: &Packed<T>, out: &mut [T]) {
 
 /// The sums of `ROWS` rows by `PANELS` panels.
 #[inline(always)]
-fn sums<T: Element, const ROWS: usize, const PANELS: usize>(
+fn sums<T: Element, L: Sums<T>, const ROWS: usize, const PANELS: usize>(
     a: &[T],
     panels: [&[[T; WIDTH]]; PANELS],
-) -> [[[T; WIDTH]; PANELS]; ROWS] {
+) -> [[L; PANELS]; ROWS] {
     let depth = panels[0].len();
     // Slices of one known length let the compiler drop the bounds checks inside the loop.
     let rows: [&[T]; ROWS] = std::array::from_fn(|row| &a[row * depth..][..depth]);
     let panels = panels.map(|panel| &panel[..depth]);
-    let mut sums = [[[T::Sum::default(); WIDTH]; PANELS]; ROWS];
+    let mut sums = [[L::zero(); PANELS]; ROWS];
     for k in 0..depth {
         for row in 0..ROWS {
-            let a = rows[row][k];
             for panel in 0..PANELS {
-                for column in 0..WIDTH {
-                    let b = panels[panel][k][column];
-                    sums[row][panel][column] = T::accumulate(sums[row][panel][column], a, b);
-                }
+                sums[row][panel] = sums[row][panel].add_scaled(rows[row][k], &panels[panel][k]);
             }
         }
     }
-    sums.map(|row| row.map(|panel| panel.map(T::from_sum)))
-}
-
-/// Adds the bias to every row of `out`, and clamps.
-pub fn finish<T: Element>(out: &mut [T], columns: usize, bias: Option<&[T]>, clamp: Clamp) {
-    if columns == 0 || bias.is_none() && clamp.is_none() {
-        return;
-    }
-    for row in out.chunks_exact_mut(columns) {
-        if let Some(bias) = bias {
-            for (y, &b) in row.iter_mut().zip(bias) {
-                *y = y.add(b);
-            }
-        }
-        if !clamp.is_none() {
-            for y in row {
-                *y = y.clamped(clamp);
-            }
-        }
-    }
+    sums
 }

@@ -162,7 +162,7 @@ fn products<T: Element>(inputs: &[&Values]) -> Data {
         let a = &a[a_batch * rows * depth..][..rows * depth];
         let b = &b[b_batch * depth * columns..][..depth * columns];
         let packed = gemm::Packed::from_rows(b, depth, columns);
-        gemm::product(a, rows, &packed, out, columns);
+        gemm::product(a, rows, &packed, gemm::Finish::NONE, out, columns);
     }
     T::data(y)
 }

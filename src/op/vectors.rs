@@ -1,10 +1,14 @@
 //! The vector instructions that the reference executor's heavy loops are compiled for.
 //!
 //! No result depends on them: loops are vectorised over independent sums, and nothing is fused. A loop is written once,
-//! as a [`Task`]; [`Vectors::run`] has it compiled for each set and picks one.
+//! as a [`Task`] over the [`Sums`] of a [`Set`]; [`Vectors::run`] has it compiled for each set and picks one.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
+
+use super::sums::{Plain, Sums};
+#[cfg(target_arch = "x86_64")]
+use super::sums::{Avx2Sums, Avx512Sums};
 
 thread_local! {
     /// The set that this thread was told to use.
@@ -24,8 +28,37 @@ pub enum Vectors {
 
 /// A loop to be compiled for several sets of vector instructions. Whatever it calls must be `#[inline(always)]`.
 pub(crate) trait Task {
-    /// Runs it with loops of the shape that suits `vectors`.
-    fn run(self, vectors: Vectors);
+    /// Runs it with the sums of `S`.
+    fn run<S: Set>(self);
+}
+
+/// What a set of vector instructions offers to a [`Task`]. Its types are named here alone, so that their code runs only
+/// where [`Vectors::run`] found the instructions.
+pub(crate) trait Set {
+    /// Sums of f32.
+    type F32: Sums<f32>;
+}
+
+struct Baseline;
+
+impl Set for Baseline {
+    type F32 = Plain<f32>;
+}
+
+#[cfg(target_arch = "x86_64")]
+struct Avx2;
+
+#[cfg(target_arch = "x86_64")]
+impl Set for Avx2 {
+    type F32 = Avx2Sums;
+}
+
+#[cfg(target_arch = "x86_64")]
+struct Avx512;
+
+#[cfg(target_arch = "x86_64")]
+impl Set for Avx512 {
+    type F32 = Avx512Sums;
 }
 
 impl Vectors {
@@ -79,11 +112,11 @@ impl Vectors {
         {
             #[target_feature(enable = "avx2")]
             fn avx2(task: impl Task) {
-                task.run(Vectors::Avx2);
+                task.run::<Avx2>();
             }
             #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw")]
             fn avx512(task: impl Task) {
-                task.run(Vectors::Avx512);
+                task.run::<Avx512>();
             }
             if self.is_available() {
                 match self {
@@ -95,6 +128,6 @@ impl Vectors {
                 }
             }
         }
-        task.run(Self::Baseline);
+        task.run::<Baseline>();
     }
 }

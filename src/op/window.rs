@@ -84,6 +84,17 @@ impl Window {
         first..end.min(self.kernel[axis]).max(first)
     }
 
+    /// The windows along `axis`, of `outputs`, all of whose taps lie inside `extent` rows or columns.
+    pub(super) fn inner(&self, axis: usize, outputs: usize, extent: usize) -> Range<usize> {
+        let (pad, stride) = (self.pads[axis], self.strides[axis]);
+        let first = pad.div_ceil(stride).min(outputs);
+        let end = match (extent + pad).checked_sub(self.span()[axis]) {
+            Some(free) => (free / stride + 1).min(outputs),
+            None => first,
+        };
+        first..end.max(first)
+    }
+
     /// The row or column of the input under tap `tap` of window `output`, which must be one of [`Window::taps`].
     pub fn position(&self, axis: usize, output: usize, tap: usize) -> usize {
         output * self.strides[axis] + tap * self.dilations[axis] - self.pads[axis]
