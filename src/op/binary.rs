@@ -9,7 +9,8 @@ use tinsmith_runtime::kernels::float::function::{Operation, Real};
 use super::element::Integer;
 use super::pairwise::{Sides, one_value};
 use super::quant::{QuantTensor, Range};
-use super::tensor::{DType, Data, TensorType, Values, View, broadcast_indices, broadcast_shape};
+use super::runs::Runs;
+use super::tensor::{DType, Data, TensorType, Values, View, broadcast_shape};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, plain, real};
 use crate::target::Target;
 
@@ -185,7 +186,7 @@ impl Operator for Binary {
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
         let ty = expect::output(self, inputs)?;
-        let pairs = Pairs::new(inputs, &ty.shape);
+        let pairs = Runs::broadcast([&inputs[0].shape, &inputs[1].shape], &ty.shape);
         let data = match (inputs[0].data.view(), inputs[1].data.view()) {
             (View::F32(a), View::F32(b)) => Data::F32(self.reals(&pairs, a, b, |x| x, |y: f32| y)?),
             (View::F64(a), View::F64(b)) => Data::F64(self.reals(&pairs, a, b, |x| x, |y: f64| y)?),
@@ -278,32 +279,14 @@ impl Operator for Binary {
     }
 }
 
-/// Which elements of two operands meet.
-pub(super) struct Pairs(Option<[Vec<usize>; 2]>);
-
-impl Pairs {
-    pub(super) fn new(inputs: &[&Values], shape: &[usize]) -> Self {
-        let same = inputs[0].shape == inputs[1].shape;
-        let indices = || [0, 1].map(|side: usize| broadcast_indices(&inputs[side].shape, shape));
-        Self((!same).then(indices))
-    }
-
-    pub(super) fn map<T: Copy, U>(&self, a: &[T], b: &[T], f: impl Fn(T, T) -> U) -> Vec<U> {
-        match &self.0 {
-            None => a.iter().zip(b).map(|(&a, &b)| f(a, b)).collect(),
-            Some([i, j]) => i.iter().zip(j).map(|(&i, &j)| f(a[i], b[j])).collect(),
-        }
-    }
-}
-
 impl Binary {
     fn reals<T: Copy, R: Real>(
         &self,
-        pairs: &Pairs,
+        pairs: &Runs<2>,
         a: &[T],
         b: &[T],
-        to: fn(T) -> R,
-        from: fn(R) -> T,
+        to: impl Fn(T) -> R,
+        from: impl Fn(R) -> T,
     ) -> Result<Vec<T>, OpError> {
         let operation = self
             .kind
@@ -316,14 +299,20 @@ impl Binary {
             if y > max { max } else { y }
         };
         // Resolved here, so that the loops over the frequent ones have nothing to decide.
-        Ok(match operation {
-            Operation::Add => pairs.map(a, b, |a, b| from(clamped(to(a) + to(b)))),
-            Operation::Mul => pairs.map(a, b, |a, b| from(clamped(to(a) * to(b)))),
-            other => pairs.map(a, b, |a, b| from(clamped(other.apply(to(a), to(b))))),
-        })
+        macro_rules! each {
+            ($($frequent:ident)*) => {
+                match operation {
+                    $(Operation::$frequent => pairs.map(a, b, |a, b| {
+                        from(clamped(Operation::$frequent.apply(to(a), to(b))))
+                    }),)*
+                    other => pairs.map(a, b, |a, b| from(clamped(other.apply(to(a), to(b))))),
+                }
+            };
+        }
+        Ok(each!(Add Sub Mul Div Min Max PRelu))
     }
 
-    fn integers<T: Integer>(&self, pairs: &Pairs, a: &[T], b: &[T]) -> Result<Data, OpError> {
+    fn integers<T: Integer>(&self, pairs: &Runs<2>, a: &[T], b: &[T]) -> Result<Data, OpError> {
         let of_pair = |a: T, b: T| {
             let y = match self.kind {
                 BinaryKind::Add => a.add(b),

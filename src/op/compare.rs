@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::binary::{Pairs, broadcast};
+use super::binary::broadcast;
 use super::quant::{QuantTensor, Range};
+use super::runs::Runs;
 use super::tensor::{DType, Data, TensorType, Values, View};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, plain};
 use crate::target::Target;
@@ -53,7 +54,7 @@ impl Operator for Compare {
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
         let ty = expect::output(self, inputs)?;
-        let pairs = Pairs::new(inputs, &ty.shape);
+        let pairs = Runs::broadcast([&inputs[0].shape, &inputs[1].shape], &ty.shape);
         let y = match (inputs[0].data.view(), inputs[1].data.view()) {
             (View::F32(a), View::F32(b)) => self.over(&pairs, a, b),
             (View::F64(a), View::F64(b)) => self.over(&pairs, a, b),
@@ -96,7 +97,7 @@ impl Operator for Compare {
 }
 
 impl Compare {
-    fn over<T: Copy + PartialOrd>(&self, pairs: &Pairs, a: &[T], b: &[T]) -> Vec<bool> {
+    fn over<T: Copy + PartialOrd>(&self, pairs: &Runs<2>, a: &[T], b: &[T]) -> Vec<bool> {
         match self.kind {
             CompareKind::Equal => pairs.map(a, b, |a, b| a == b),
             CompareKind::Less => pairs.map(a, b, |a, b| a < b),

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::lower::{Operand, View};
 use super::movement::{self, Move};
 use super::quant::{QuantTensor, Range};
-use super::tensor::row_major_strides;
-use super::tensor::{TensorType, Values};
+use super::runs::Runs;
+use super::tensor::{Data, TensorType, Values, row_major_strides};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -44,22 +44,15 @@ impl Operator for Concat {
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
         let ty = expect::output(self, inputs)?;
-        // The inputs end to end, then their rows in turn: row r of every input, for every index of the leading axes.
-        let mut ends = inputs[0].data.clone();
-        for input in &inputs[1..] {
-            ends.append(&input.data);
+        let mut data = Data::zeros(ty.dtype, ty.len());
+        let strides = row_major_strides(&ty.shape);
+        let mut first = 0;
+        for input in inputs {
+            let runs = Runs::new(&input.shape, [&strides]);
+            data.scatter_runs(&runs, first * strides[self.axis], &input.data);
+            first += input.shape[self.axis];
         }
-        let leading: usize = ty.shape[..self.axis].iter().product();
-        let mut indices = Vec::with_capacity(ends.len());
-        for row in 0..leading {
-            let mut first = 0;
-            for input in inputs {
-                let len: usize = input.shape[self.axis..].iter().product();
-                indices.extend(first + row * len..first + (row + 1) * len);
-                first += input.data.len();
-            }
-        }
-        Ok(vec![Values::new(ty.shape, ends.gather(indices.into_iter()))])
+        Ok(vec![Values::new(ty.shape, data)])
     }
 
     fn output_params(&self) -> OutputParams {

@@ -1,9 +1,12 @@
 //! Conv and ConvTranspose over any number of spatial axes, channels-last:
 //! <https://onnx.ai/onnx/operators/onnx__Conv.html>, <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::element::{Element, in_f32};
+use super::gemm::{self, Finish};
 use super::lower::{KernelCall, Operand};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values};
@@ -145,6 +148,14 @@ impl Operator for ConvNd {
     }
 }
 
+/// Outputs whose windows lie on the same taps, side by side in a product.
+#[derive(Default)]
+struct Alike {
+    /// Of each output, row-major over the spatial axes, the pixels under the taps.
+    outputs: Vec<usize>,
+    pixels: Vec<Vec<usize>>,
+}
+
 impl ConvNd {
     /// Sums from zero over taps and channels in their order, the bias last: the order of the runtime.
     fn convolve<T: Element>(&self, inputs: &[&Values]) -> Vec<T> {
@@ -152,35 +163,62 @@ impl ConvNd {
         let (x, weights, bias) = (input(0), input(1), (inputs.len() > 2).then(|| input(2)));
         let (shape, axes) = (&inputs[0].shape, self.window.axes());
         let (extents, in_c, out_c) = (&shape[1..=axes], shape[axes + 1], inputs[1].shape[0]);
-        let (pixels, taps) = (extents.iter().product::<usize>(), self.window.taps());
-        let filter_c = in_c / self.groups;
-        let group_out = (out_c / self.groups).max(1);
-        let positions: usize = self.window.output.iter().product();
-        let mut y = Vec::with_capacity(shape[0] * positions * out_c);
-        let mut position = vec![0; axes];
-        for image in 0..shape[0] {
-            for place in 0..positions {
-                let mut rest = place;
-                for axis in (0..axes).rev() {
-                    position[axis] = rest % self.window.output[axis];
-                    rest /= self.window.output[axis];
-                }
-                let live = self.window.live(&position, extents);
-                for o in 0..out_c {
-                    let first = o / group_out * filter_c;
-                    let mut sum = T::default();
-                    for &(tap, pixel) in &live {
-                        let x = &x[(image * pixels + pixel) * in_c + first..][..filter_c];
-                        let weights = &weights[(o * taps + tap) * filter_c..][..filter_c];
-                        for (&x, &weight) in x.iter().zip(weights) {
-                            sum = sum.add(x.multiply(weight));
+        let pixels = extents.iter().product::<usize>();
+        let (filter_c, group_out) = (in_c / self.groups, out_c / self.groups);
+        let outputs: usize = self.window.output.iter().product();
+        let mut y = vec![T::default(); shape[0] * outputs * out_c];
+        for (taps, alike) in self.alike(extents) {
+            for group in 0..self.groups {
+                let columns = group * group_out..(group + 1) * group_out;
+                let finish = Finish {
+                    bias: bias.map(|bias| &bias[columns.clone()]),
+                    clamp: self.clamp,
+                };
+                let filters = columns.clone().flat_map(|o| taps.iter().map(move |&tap| o * self.window.taps() + tap));
+                let filters: Vec<T> = filters
+                    .flat_map(|filter| &weights[filter * filter_c..][..filter_c])
+                    .copied()
+                    .collect();
+                let packed = gemm::Packed::from_columns(&filters, group_out, taps.len() * filter_c);
+                let block = (gemm::BLOCK_ELEMENTS / packed.depth().max(1)).max(8);
+                let mut sums = vec![T::default(); block * group_out];
+                for image in 0..shape[0] {
+                    let first = image * pixels;
+                    for (seen, places) in alike.pixels.chunks(block).zip(alike.outputs.chunks(block)) {
+                        let from = |pixel: &usize| (first + pixel) * in_c + group * filter_c;
+                        let patches: Vec<T> = seen
+                            .iter()
+                            .flatten()
+                            .flat_map(|pixel| &x[from(pixel)..][..filter_c])
+                            .copied()
+                            .collect();
+                        gemm::product(&patches, places.len(), &packed, finish, &mut sums, group_out);
+                        for (&place, sums) in places.iter().zip(sums.chunks_exact(group_out.max(1))) {
+                            let row = (image * outputs + place) * out_c;
+                            y[row + columns.start..row + columns.end].copy_from_slice(sums);
                         }
                     }
-                    let sum = bias.map_or(sum, |bias| sum.add(bias[o]));
-                    y.push(sum.clamped(self.clamp));
                 }
             }
         }
         y
+    }
+
+    /// The outputs over an input of these extents, by the taps that lie on its pixels.
+    fn alike(&self, extents: &[usize]) -> BTreeMap<Vec<usize>, Alike> {
+        let mut all: BTreeMap<Vec<usize>, Alike> = BTreeMap::new();
+        let mut position = vec![0; self.window.axes()];
+        for output in 0..self.window.output.iter().product() {
+            let mut rest = output;
+            for (position, extent) in position.iter_mut().zip(&self.window.output).rev() {
+                *position = rest % extent;
+                rest /= extent;
+            }
+            let (taps, pixels) = self.window.live(&position, extents).into_iter().unzip();
+            let alike = all.entry(taps).or_default();
+            alike.outputs.push(output);
+            alike.pixels.push(pixels);
+        }
+        all
     }
 }

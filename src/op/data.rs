@@ -9,6 +9,7 @@ use zerocopy::FromBytes;
 
 use super::dtype::DType;
 use super::narrow::Narrow;
+use super::runs::Runs;
 
 macro_rules! elements {
     ($($variant:ident $type:ty;)*) => {
@@ -50,6 +51,14 @@ macro_rules! elements {
                 }
             }
 
+            /// `len` elements that are zero.
+            pub(super) fn zeros(dtype: DType, len: usize) -> Self {
+                match dtype {
+                    $(DType::$variant => Self::$variant(vec![<$type>::default(); len]),)*
+                    DType::Narrow(narrow) => Self::Narrow(narrow, vec![0; len]),
+                }
+            }
+
             /// Puts the elements of `other`, which must have the same type, behind these.
             ///
             /// # Panics
@@ -72,6 +81,43 @@ macro_rules! elements {
                 match self.view() {
                     $(View::$variant(v) => Self::$variant(indices.map(|i| v[i]).collect()),)*
                     View::Narrow(narrow, v) => Self::Narrow(narrow, indices.map(|i| v[i]).collect()),
+                }
+            }
+
+            /// Blocks of `len` elements from each of `starts` on.
+            pub(super) fn gather_blocks(&self, starts: impl Iterator<Item = usize>, len: usize) -> Self {
+                match self.view() {
+                    $(View::$variant(v) => {
+                        Self::$variant(starts.flat_map(|start| &v[start..start + len]).copied().collect())
+                    })*
+                    View::Narrow(narrow, v) => {
+                        Self::Narrow(narrow, starts.flat_map(|start| &v[start..start + len]).copied().collect())
+                    }
+                }
+            }
+
+            /// The elements under the runs, the first of which lies at `base`.
+            pub(super) fn gather_runs(&self, runs: &Runs<1>, base: usize) -> Self {
+                match self.view() {
+                    $(View::$variant(v) => Self::$variant(runs.copy(v, base)),)*
+                    View::Narrow(narrow, v) => Self::Narrow(narrow, runs.copy(v, base)),
+                }
+            }
+
+            /// Writes `others` under the runs, the first of which lies at `base`. Same type on both sides.
+            ///
+            /// # Panics
+            /// Where the types differ: our own broken invariant.
+            pub(super) fn scatter_runs(&mut self, runs: &Runs<1>, base: usize, others: &Self) {
+                if let Self::Mapped(mapped) = self {
+                    *self = mapped.view().to_data();
+                }
+                match (self, others.view()) {
+                    $((Self::$variant(a), View::$variant(b)) => runs.put(b, a, base),)*
+                    (Self::Narrow(a_type, a), View::Narrow(b_type, b)) if *a_type == b_type => {
+                        runs.put(b, a, base);
+                    }
+                    (a, _) => panic!("{} scattered into {}", others.dtype(), a.dtype()),
                 }
             }
 

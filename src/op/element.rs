@@ -5,6 +5,7 @@
 use std::cmp::Ordering;
 
 use half::{bf16, f16};
+use tinsmith_runtime::kernels::float::exp;
 
 use super::Clamp;
 use super::sums::{Plain, Sums};
@@ -162,10 +163,10 @@ macro_rules! floats {
 }
 
 floats! {
-    f32, F32, f32, S::F32, |sum| sum, |x| x as f32, apply, libm::expf, libm::logf, libm::tanhf, f32::sqrt;
+    f32, F32, f32, S::F32, |sum| sum, |x| x as f32, apply, exp::exp, libm::logf, libm::tanhf, f32::sqrt;
     f64, F64, f64, Plain<f64>, |sum| sum, |x| x, apply, libm::exp, libm::log, libm::tanh, f64::sqrt;
-    f16, F16, f32, Plain<f16>, f16::from_f32, f16::from_f64, |x: f16, f: fn(f32) -> f32| f16::from_f32(f(x.to_f32())), libm::expf, libm::logf, libm::tanhf, f32::sqrt;
-    bf16, BF16, f32, Plain<bf16>, bf16::from_f32, bf16::from_f64, |x: bf16, f: fn(f32) -> f32| bf16::from_f32(f(x.to_f32())), libm::expf, libm::logf, libm::tanhf, f32::sqrt;
+    f16, F16, f32, Plain<f16>, f16::from_f32, f16::from_f64, |x: f16, f: fn(f32) -> f32| f16::from_f32(f(x.to_f32())), exp::exp, libm::logf, libm::tanhf, f32::sqrt;
+    bf16, BF16, f32, Plain<bf16>, bf16::from_f32, bf16::from_f64, |x: bf16, f: fn(f32) -> f32| bf16::from_f32(f(x.to_f32())), exp::exp, libm::logf, libm::tanhf, f32::sqrt;
 }
 
 fn apply<T>(x: T, f: fn(T) -> T) -> T {

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::movement::{self, Move};
 use super::quant::{QuantTensor, Range};
-use super::tensor::{Shape, TensorType, Values, broadcast_indices, broadcast_shape, row_major_strides};
+use super::runs::Runs;
+use super::tensor::{Shape, TensorType, Values, broadcast_shape, row_major_strides};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -33,8 +34,8 @@ impl Operator for Expand {
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
         let ty = expect::output(self, inputs)?;
-        let sources = broadcast_indices(&inputs[0].shape, &ty.shape);
-        let data = inputs[0].data.gather(sources.into_iter());
+        let runs = Runs::broadcast([&inputs[0].shape], &ty.shape);
+        let data = inputs[0].data.gather_runs(&runs, 0);
         Ok(vec![Values::new(ty.shape, data)])
     }
 

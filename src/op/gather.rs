@@ -44,9 +44,10 @@ impl Operator for Gather {
         let outer: usize = x.shape[..axis].iter().product();
         let picks = picked_indices(
             &[outer, extent, inner],
-            &[(0..outer).collect(), rows?, (0..inner).collect()],
+            &[(0..outer).collect(), rows?, vec![0]],
         );
-        Ok(vec![Values::new(ty.shape, x.data.gather(picks.into_iter()))])
+        let data = x.data.gather_blocks(picks.into_iter(), inner);
+        Ok(vec![Values::new(ty.shape, data)])
     }
 
     fn output_params(&self) -> OutputParams {

@@ -4,7 +4,8 @@ use tinsmith_runtime::kernels::Layer;
 
 use super::lower::{KernelCall, Operand};
 use super::quant::QuantTensor;
-use super::tensor::{row_major_strides, strided_indices};
+use super::runs::Runs;
+use super::tensor::strided_indices;
 use super::{OpError, movement};
 
 /// Dimensions of the runtime's elementwise records.
@@ -15,43 +16,19 @@ const MAX_CALLS: usize = 1024;
 
 /// `N` operands over the dimensions of the output that do not run on. A record has the last four of them; there is a
 /// call for every index of the others.
-pub(super) struct Geometry<const N: usize> {
-    dims: Vec<usize>,
-    strides: [Vec<usize>; N],
-}
+pub(super) struct Geometry<const N: usize>(Runs<N>);
 
 impl<const N: usize> Geometry<N> {
-    /// Shapes broadcast to that of the output: without extents of one, with neighbours joined that run on in all
-    /// operands.
+    /// Shapes broadcast to that of the output.
     pub(super) fn new(shapes: [&[usize]; N], to: &[usize]) -> Result<Self, OpError> {
-        let all = shapes.map(|shape| broadcast_strides(shape, to));
-        let mut dims: Vec<usize> = Vec::new();
-        let mut strides: [Vec<usize>; N] = std::array::from_fn(|_| Vec::new());
-        for (i, &extent) in to.iter().enumerate() {
-            if extent == 1 {
-                continue;
-            }
-            let own: [usize; N] = std::array::from_fn(|side| all[side][i]);
-            let runs_on =
-                !dims.is_empty() && (0..N).all(|side| strides[side].last() == Some(&(own[side] * extent)));
-            if !runs_on {
-                dims.push(1);
-                strides.iter_mut().for_each(|strides| strides.push(0));
-            }
-            let last = dims.len() - 1;
-            dims[last] *= extent;
-            for side in 0..N {
-                strides[side][last] = own[side];
-            }
-        }
-        let geometry = Self { dims, strides };
-        let (outer, _) = geometry.dims.split_at(geometry.outer());
+        let geometry = Self(Runs::broadcast(shapes, to));
+        let (outer, _) = geometry.0.dims.split_at(geometry.outer());
         let calls: usize = outer.iter().product();
         if calls > MAX_CALLS {
             return Err(OpError::new(format!(
                 "broadcasting alternates between {} groups of axes; {MAX_DIMS} take one kernel call, these take {calls}, \
                  at most {MAX_CALLS} are possible",
-                geometry.dims.len()
+                geometry.0.dims.len()
             ))
             .with_help("order the axes so that those which are broadcast lie side by side"));
         }
@@ -65,23 +42,23 @@ impl<const N: usize> Geometry<N> {
         }
         Err(OpError::new(format!(
             "broadcasting alternates between {} groups of axes; at most {MAX_DIMS} are possible",
-            self.dims.len()
+            self.0.dims.len()
         )))
     }
 
     /// Dimensions beyond those of a record.
     fn outer(&self) -> usize {
-        self.dims.len().saturating_sub(MAX_DIMS)
+        self.0.dims.len().saturating_sub(MAX_DIMS)
     }
 
     /// The output's extents as a record holds them.
     pub(super) fn dims(&self) -> Result<[u32; MAX_DIMS], OpError> {
-        field(&self.dims[self.outer()..], 1)
+        field(&self.0.dims[self.outer()..], 1)
     }
 
     /// The strides of one operand as a record holds them.
     pub(super) fn strides(&self, side: usize) -> Result<[u32; MAX_DIMS], OpError> {
-        field(&self.strides[side][self.outer()..], 0)
+        field(&self.0.strides[side][self.outer()..], 0)
     }
 
     /// The calls of a record that computes `y` from its operands.
@@ -100,9 +77,9 @@ impl<const N: usize> Geometry<N> {
                 ..KernelCall::new(layer, sources.collect(), Vec::new())
             }];
         }
-        let (outer, inner) = self.dims.split_at(self.outer());
+        let (outer, inner) = self.0.dims.split_at(self.outer());
         let firsts: [Vec<usize>; N] =
-            std::array::from_fn(|side| strided_indices(outer, &self.strides[side][..outer.len()], 0));
+            std::array::from_fn(|side| strided_indices(outer, &self.0.strides[side][..outer.len()], 0));
         let elements: usize = inner.iter().product();
         let calls = (0..outer.iter().product()).map(|call| {
             let sources = (0..N).map(|side| {
@@ -110,7 +87,7 @@ impl<const N: usize> Geometry<N> {
                 let first = firsts[side][call] * width;
                 let last: usize = inner
                     .iter()
-                    .zip(&self.strides[side][outer.len()..])
+                    .zip(&self.0.strides[side][outer.len()..])
                     .map(|(&extent, &stride)| (extent - 1) * stride)
                     .sum();
                 match Operand::of_input(side, inputs[side]) {
@@ -141,15 +118,4 @@ fn field(numbers: &[usize], missing: u32) -> Result<[u32; MAX_DIMS], OpError> {
         *slot = movement::fitting(number)?;
     }
     Ok(field)
-}
-
-/// Elements from one index of `to` to the next in a row-major tensor of `shape`; 0 where it is broadcast.
-fn broadcast_strides(shape: &[usize], to: &[usize]) -> Vec<usize> {
-    let strides = row_major_strides(shape);
-    let lead = to.len() - shape.len();
-    let own = shape
-        .iter()
-        .zip(strides)
-        .map(|(&extent, stride)| if extent == 1 { 0 } else { stride });
-    std::iter::repeat_n(0, lead).chain(own).collect()
 }

@@ -10,11 +10,9 @@ use super::quant::{QuantTensor, Range};
 use super::real;
 use super::rescale::{self, Codes};
 use super::tensor::{TensorType, Values};
-use super::window::{extents_fit, is_small_batch, per_image};
-use super::{
-    Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect,
-    window::{pooled, unravel},
-};
+use super::vectors::{Set, Task, Vectors};
+use super::window::{extents_fit, is_small_batch, per_image, pooled};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect};
 use crate::target::Target;
 use tinsmith_runtime::format::MaxPoolF32;
 use tinsmith_runtime::kernels::Layer;
@@ -129,25 +127,56 @@ impl MaxPool {
 
     /// The largest of each window: NaN where there is one, the type's least value where all lies in the padding.
     fn largest<T: Element>(&self, x: &[T], shape: &[usize], out_shape: &[usize]) -> Vec<T> {
-        let (window, h, w, channels) = (&self.window, shape[1], shape[2], shape[3]);
         let mut y = vec![T::LOWEST; out_shape.iter().product()];
-        for (pixel, out) in y.chunks_exact_mut(channels.max(1)).enumerate() {
-            let (n, out_y, out_x) = unravel(pixel, out_shape);
-            for ky in window.taps(0, out_y, h) {
-                let row = (n * h + window.position(0, out_y, ky)) * w;
-                for kx in window.taps(1, out_x, w) {
-                    let from = (row + window.position(1, out_x, kx)) * channels;
-                    for (y, &x) in out.iter_mut().zip(&x[from..from + channels]) {
-                        if x > *y || x.is_nan() {
-                            *y = x;
+        Vectors::current().run(Largest {
+            op: self,
+            x,
+            shape,
+            y: &mut y,
+            out_shape,
+        });
+        y
+    }
+}
+
+/// A pool to be computed: the type's least value stands in `y`.
+struct Largest<'a, T> {
+    op: &'a MaxPool,
+    x: &'a [T],
+    shape: &'a [usize],
+    y: &'a mut [T],
+    out_shape: &'a [usize],
+}
+
+impl<T: Element> Task for Largest<'_, T> {
+    #[inline(always)]
+    fn run<S: Set>(self) {
+        let window = &self.op.window;
+        let (h, w, channels) = (self.shape[1], self.shape[2], self.shape[3]);
+        let (out_h, out_w) = (self.out_shape[1], self.out_shape[2]);
+        if self.y.is_empty() {
+            return;
+        }
+        for (row, out) in self.y.chunks_exact_mut(out_w * channels).enumerate() {
+            let (n, out_y) = (row / out_h, row % out_h);
+            let rows = window.taps(0, out_y, h);
+            for (out_x, out) in out.chunks_exact_mut(channels).enumerate() {
+                let columns = window.taps(1, out_x, w);
+                for ky in rows.clone() {
+                    let row = (n * h + window.position(0, out_y, ky)) * w;
+                    for kx in columns.clone() {
+                        let from = (row + window.position(1, out_x, kx)) * channels;
+                        for (y, &x) in out.iter_mut().zip(&self.x[from..from + channels]) {
+                            *y = if x > *y || x.is_nan() { x } else { *y };
                         }
                     }
                 }
-            }
-            for y in out {
-                *y = y.clamped(self.clamp);
+                if !self.op.clamp.is_none() {
+                    for y in out {
+                        *y = y.clamped(self.op.clamp);
+                    }
+                }
             }
         }
-        y
     }
 }

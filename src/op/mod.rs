@@ -57,6 +57,7 @@ mod resample;
 pub mod rescale;
 mod reshape;
 mod roi_align;
+mod runs;
 mod scatter;
 mod select;
 mod slice;

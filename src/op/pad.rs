@@ -7,7 +7,8 @@ use super::lower::{KernelCall, Operand};
 use super::movement::{self, Move};
 use super::quant::{QuantTensor, Quantization, Range};
 use super::rescale::{self, Codes};
-use super::tensor::{Data, TensorType, Values, picked_indices, row_major_strides, strided_indices};
+use super::runs::Runs;
+use super::tensor::{Data, TensorType, Values, picked_indices, row_major_strides};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 use tinsmith_runtime::format::{Fill, FillF32};
@@ -70,20 +71,16 @@ impl Operator for Pad {
         let ty = expect::output(self, inputs)?;
         let x = inputs[0];
         if let PadMode::Constant(value) = self.mode {
-            // The elements, and behind them the one that stands everywhere else.
-            let mut data = x.data.clone();
-            data.append(&Data::F32(vec![value]).cast(x.data.dtype()));
-            let mut sources = vec![x.data.len(); ty.len()];
+            let one = Data::F32(vec![value]).cast(x.data.dtype());
+            let mut data = one.gather(std::iter::repeat_n(0, ty.len()));
             let strides = row_major_strides(&ty.shape);
             let base = strides
                 .iter()
                 .zip(&self.before)
                 .map(|(stride, before)| stride * before)
                 .sum();
-            for (source, inside) in strided_indices(&x.shape, &strides, base).into_iter().enumerate() {
-                sources[inside] = source;
-            }
-            return Ok(vec![Values::new(ty.shape, data.gather(sources.into_iter()))]);
+            data.scatter_runs(&Runs::new(&x.shape, [&strides]), base, &x.data);
+            return Ok(vec![Values::new(ty.shape, data)]);
         }
         let picks: Vec<Vec<usize>> = (0..x.shape.len())
             .map(|axis| {

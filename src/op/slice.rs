@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::movement::{self, Move};
 use super::quant::{QuantTensor, Range};
-use super::tensor::{Shape, TensorType, Values, picked_indices, row_major_strides};
+use super::runs::Runs;
+use super::tensor::{Data, Shape, TensorType, Values, picked_indices, row_major_strides};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -44,18 +45,15 @@ impl Operator for Slice {
 
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
         let ty = expect::output(self, inputs)?;
-        let picks: Vec<Vec<usize>> = (0..ty.shape.len())
-            .map(|axis| {
-                let (start, step) = (self.starts[axis], self.steps[axis]);
-                // The type check proved every index to lie within the axis.
-                (0..ty.shape[axis])
-                    .map(|i| (start as i64 + i as i64 * step) as usize)
-                    .collect()
-            })
-            .collect();
-        let data = inputs[0]
-            .data
-            .gather(picked_indices(&inputs[0].shape, &picks).into_iter());
+        let x = inputs[0];
+        let strides = row_major_strides(&x.shape);
+        let Ok(steps) = self.steps.iter().map(|&step| usize::try_from(step)).collect::<Result<Vec<_>, _>>() else {
+            return Ok(vec![Values::new(ty.shape.clone(), self.backward(x, &ty.shape))]);
+        };
+        let first = self.starts.iter().zip(&strides).map(|(start, stride)| start * stride);
+        let base = if ty.is_empty() { 0 } else { first.sum() };
+        let strides: Vec<usize> = steps.iter().zip(&strides).map(|(step, stride)| step.saturating_mul(*stride)).collect();
+        let data = x.data.gather_runs(&Runs::new(&ty.shape, [&strides]), base);
         Ok(vec![Values::new(ty.shape, data)])
     }
 
@@ -92,5 +90,21 @@ impl Operator for Slice {
 
     fn macs(&self, _inputs: &[&TensorType]) -> u64 {
         0
+    }
+}
+
+impl Slice {
+    /// The elements where some axis runs backward.
+    fn backward(&self, x: &Values, shape: &[usize]) -> Data {
+        let picks: Vec<Vec<usize>> = (0..shape.len())
+            .map(|axis| {
+                let (start, step) = (self.starts[axis], self.steps[axis]);
+                // The type check proved every index to lie within the axis.
+                (0..shape[axis])
+                    .map(|i| (start as i64 + i as i64 * step) as usize)
+                    .collect()
+            })
+            .collect();
+        x.data.gather(picked_indices(&x.shape, &picks).into_iter())
     }
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::movement::{self, Move};
 use super::quant::{QuantTensor, Range};
-use super::tensor::{TensorType, Values, row_major_strides, strided_indices};
+use super::runs::Runs;
+use super::tensor::{TensorType, Values, row_major_strides};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -40,7 +41,7 @@ impl Operator for Transpose {
         let strides: Vec<usize> = self.perm.iter().map(|&axis| strides[axis]).collect();
         let data = inputs[0]
             .data
-            .gather(strided_indices(&ty.shape, &strides, 0).into_iter());
+            .gather_runs(&Runs::new(&ty.shape, [&strides]), 0);
         Ok(vec![Values::new(ty.shape, data)])
     }
 

@@ -299,11 +299,21 @@ impl Operator for Unary {
 
 impl UnaryKind {
     /// The function of every element, computed in `R`.
-    fn over<T: Copy, R: Real>(self, x: &[T], to: fn(T) -> R, from: fn(R) -> T) -> Vec<T> {
+    fn over<T: Copy, R: Real>(self, x: &[T], to: impl Fn(T) -> R, from: impl Fn(R) -> T) -> Vec<T> {
         let (function, alpha, beta) = self.function();
         let (alpha, beta) = (R::of(alpha.into()), R::of(beta.into()));
-        let of = |&x: &T| from(function.apply(to(x), alpha, beta));
-        x.iter().map(of).collect()
+        // Resolved here, so that the loops over the frequent ones have nothing to decide.
+        macro_rules! each {
+            ($($frequent:ident)*) => {
+                match function {
+                    $(Function::$frequent => {
+                        x.iter().map(|&x| from(Function::$frequent.apply(to(x), alpha, beta))).collect()
+                    })*
+                    other => x.iter().map(|&x| from(other.apply(to(x), alpha, beta))).collect(),
+                }
+            };
+        }
+        each!(Clamp Sigmoid Tanh Abs Neg Sqrt Exp LeakyRelu HardSigmoid HardSwish Swish)
     }
 }
 

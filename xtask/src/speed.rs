@@ -9,7 +9,7 @@ use std::time::Instant;
 use miette::{IntoDiagnostic, Result, miette};
 use tinsmith::data::{self, Input, IntegerScale, Source};
 use tinsmith::import;
-use tinsmith::ir::Samples;
+use tinsmith::ir::{FloatGraph, Samples};
 use tinsmith::op::tensor::Values;
 use tinsmith::reference::Executor;
 
@@ -34,7 +34,10 @@ print(best)
 const SECONDS: f64 = 0.4;
 const ROUNDS: usize = 3;
 
-/// Prints a line per model of `../shared/models` whose name contains `only`.
+/// Operators that are printed for one model: those with the largest shares of its time.
+const OPERATORS: usize = 8;
+
+/// Prints a line per model of `../shared/models` whose name contains `only`, and with `only` where the time goes.
 ///
 /// # Errors
 /// Where a model's files are missing.
@@ -61,20 +64,34 @@ pub(crate) fn run(only: Option<&str>) -> Result<bool> {
             continue;
         }
         match compare(&model, &folder.join("io").join(&name)) {
-            Ok((here, there)) => println!(
-                "{name:32} {:10.3} {:12.3} {:6.2}",
-                1e3 * here,
-                1e3 * there,
-                here / there
-            ),
+            Ok(Times { here, there, operators }) => {
+                println!(
+                    "{name:32} {:10.3} {:12.3} {:6.2}",
+                    1e3 * here,
+                    1e3 * there,
+                    here / there
+                );
+                for (operator, seconds) in operators.iter().take(OPERATORS).filter(|_| only.is_some()) {
+                    println!("    {operator:28} {:10.3}", 1e3 * seconds);
+                }
+            }
             Err(error) => println!("{name:32} {error}"),
         }
     }
     Ok(true)
 }
 
-/// Seconds of the fastest run here and in ONNX Runtime.
-fn compare(model: &Path, io: &Path) -> Result<(f64, f64)> {
+/// Seconds of the fastest run.
+struct Times {
+    here: f64,
+    /// In ONNX Runtime.
+    there: f64,
+    /// Here, by operator, the longest first.
+    operators: Vec<(&'static str, f64)>,
+}
+
+/// Lets both sides run in turn.
+fn compare(model: &Path, io: &Path) -> Result<Times> {
     let mut files: Vec<_> = std::fs::read_dir(io)
         .into_diagnostic()?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -138,7 +155,40 @@ fn compare(model: &Path, io: &Path) -> Result<(f64, f64)> {
             .map_err(|_| miette!("ONNX Runtime: {}", String::from_utf8_lossy(&output.stderr)))?;
         there = there.min(seconds);
     }
-    Ok((here, there))
+    let operators = by_operator(&executor, &graph, &sample)?;
+    Ok(Times { here, there, operators })
+}
+
+/// Seconds that the nodes of each operator take, the least of several runs.
+fn by_operator(
+    executor: &Executor<'_>,
+    graph: &FloatGraph,
+    sample: &[Values],
+) -> Result<Vec<(&'static str, f64)>> {
+    let mut fastest = vec![f64::INFINITY; graph.nodes.len()];
+    for _ in 0..20 {
+        // The executor tells of the inputs first, then of the one output of each node.
+        let mut told = 0_usize;
+        let mut last = Instant::now();
+        executor
+            .observe(sample, &mut |_, _| {
+                let now = Instant::now();
+                if let Some(node) = told.checked_sub(graph.inputs.len()) {
+                    let fastest: &mut f64 = &mut fastest[node];
+                    *fastest = fastest.min((now - last).as_secs_f64());
+                }
+                told += 1;
+                last = now;
+            })
+            .map_err(|error| miette!("{error}"))?;
+    }
+    let mut seconds: BTreeMap<&'static str, f64> = BTreeMap::new();
+    for (node, time) in graph.nodes.iter().zip(fastest) {
+        *seconds.entry(node.op.name()).or_default() += time;
+    }
+    let mut seconds: Vec<_> = seconds.into_iter().collect();
+    seconds.sort_by(|a, b| b.1.total_cmp(&a.1));
+    Ok(seconds)
 }
 
 /// Names of the model's inputs, initializers not counted.

@@ -2,7 +2,8 @@
 //! them. Kernels take them in f32; the reference executor in f32 and f64; tables of int8 come from f64.
 //!
 //! Formulas are ONNX's, with two liberties that cost no precision: `exp(x) − 1` is `expm1(x)` and `ln(1 + x)` is
-//! `log1p(x)`. Nothing is fused; functions are those of the `libm` crate.
+//! `log1p(x)`. Nothing is fused; functions are those of the `libm` crate, but for
+//! [`exp`](super::exp::exp) of f32.
 
 use core::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -76,6 +77,10 @@ macro_rules! real {
                 x as $real
             }
             #[inline(always)]
+            fn exp(self) -> Self {
+                real!(@exp $real)(self)
+            }
+            #[inline(always)]
             fn pow(self, exponent: Self) -> Self {
                 real!(@pow $real)(self, exponent)
             }
@@ -90,19 +95,21 @@ macro_rules! real {
             })*
         }
     };
+    (@exp f32) => { super::exp::exp };
+    (@exp f64) => { libm::exp };
     (@pow f32) => { libm::powf };
     (@pow f64) => { libm::pow };
 }
 
 real! {
     f32:
-    exp = expf, expm1 = expm1f, log = logf, log1p = log1pf, sqrt = sqrtf, erf = erff, rint = rintf, floor = floorf,
+    expm1 = expm1f, log = logf, log1p = log1pf, sqrt = sqrtf, erf = erff, rint = rintf, floor = floorf,
     ceil = ceilf, abs = fabsf, sin = sinf, cos = cosf, tan = tanf, asin = asinf, acos = acosf, atan = atanf,
     sinh = sinhf, cosh = coshf, tanh = tanhf, asinh = asinhf, acosh = acoshf, atanh = atanhf,
 }
 real! {
     f64:
-    exp = exp, expm1 = expm1, log = log, log1p = log1p, sqrt = sqrt, erf = erf, rint = rint, floor = floor,
+    expm1 = expm1, log = log, log1p = log1p, sqrt = sqrt, erf = erf, rint = rint, floor = floor,
     ceil = ceil, abs = fabs, sin = sin, cos = cos, tan = tan, asin = asin, acos = acos, atan = atan,
     sinh = sinh, cosh = cosh, tanh = tanh, asinh = asinh, acosh = acosh, atanh = atanh,
 }
@@ -225,6 +232,7 @@ impl Function {
     }
 
     /// The function's value.
+    #[inline]
     pub fn apply<R: Real>(self, x: R, alpha: R, beta: R) -> R {
         self.simple(x, alpha, beta)
             .unwrap_or_else(|| self.transcendental(x))
@@ -352,6 +360,7 @@ impl Operation {
     }
 
     /// The operation's value.
+    #[inline]
     pub fn apply<R: Real>(self, a: R, b: R) -> R {
         self.simple(a, b).unwrap_or_else(|| self.power(a, b))
     }

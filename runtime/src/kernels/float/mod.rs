@@ -8,6 +8,7 @@ pub mod conv2d;
 pub mod conv_nd;
 pub mod cumulate;
 pub mod dense;
+pub mod exp;
 pub mod fill;
 pub mod function;
 pub mod grid_sample;

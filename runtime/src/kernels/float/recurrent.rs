@@ -4,6 +4,7 @@
 //! `c [batch][hidden]`, bias `[hidden]`, peepholes `[3][hidden]`; output `[steps + 2][batch][hidden]`, whose last two
 //! rows hold the state while it runs: `h`, and an LSTM's `c` or what a GRU's reset leaves of `h`. Never in place.
 
+use super::exp::exp;
 use super::{Word, region, words, words_mut};
 use crate::arena::Memory;
 use crate::format::RecurrentF32;
@@ -208,16 +209,16 @@ fn activation(function: u8, x: f32, alpha: f32, beta: f32) -> f32 {
     match function {
         0 if x < 0.0 => 0.0,
         1 => libm::tanhf(x),
-        2 => 1.0 / (1.0 + libm::expf(0.0 - x)),
+        2 => 1.0 / (1.0 + exp(0.0 - x)),
         3 => alpha * x + beta,
         4 if x < 0.0 => alpha * x,
         5 if x >= alpha => x,
         5 => 0.0,
         6 => alpha * libm::tanhf(beta * x),
         7 => super::clamp(alpha * x + beta, 0.0, 1.0),
-        8 if x < 0.0 => alpha * (libm::expf(x) - 1.0),
+        8 if x < 0.0 => alpha * (exp(x) - 1.0),
         9 => x / (1.0 + if x < 0.0 { -x } else { x }),
-        10 => libm::log1pf(libm::expf(x)),
+        10 => libm::log1pf(exp(x)),
         _ => x,
     }
 }

@@ -1,6 +1,7 @@
 //! Softmax of reals along lines: `ofm[r][i][k] = exp(x_i − max_j x_j) / Σ_j exp(x_j − max)`, its logarithm, and hardmax.
 //! Layouts: input and output `[rows][depth][inner]`. May run in place.
 
+use super::exp::exp;
 use super::{Word, region, words_mut};
 use crate::arena::Memory;
 use crate::format::SoftmaxF32;
@@ -65,7 +66,7 @@ fn normalize(kind: u8, line: Line, block: &mut [Word]) -> Option<()> {
         3 if largest == f32::NEG_INFINITY => line.map(block, |_, x| if x.is_nan() { x } else { 0.0 }),
         0 | 3 => {
             line.map(block, |_, x| {
-                let e = libm::expf(x - largest);
+                let e = exp(x - largest);
                 sum += e;
                 e
             })?;
@@ -74,7 +75,7 @@ fn normalize(kind: u8, line: Line, block: &mut [Word]) -> Option<()> {
         1 => {
             line.map(block, |_, x| {
                 let below = x - largest;
-                sum += libm::expf(below);
+                sum += exp(below);
                 below
             })?;
             let log = libm::logf(sum);
