@@ -1,8 +1,6 @@
 //! Conv and ConvTranspose over any number of spatial axes, channels-last:
 //! <https://onnx.ai/onnx/operators/onnx__Conv.html>, <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::element::{Element, in_f32};
@@ -148,14 +146,6 @@ impl Operator for ConvNd {
     }
 }
 
-/// Outputs whose windows lie on the same taps, side by side in a product.
-#[derive(Default)]
-struct Alike {
-    /// Of each output, row-major over the spatial axes, the pixels under the taps.
-    outputs: Vec<usize>,
-    pixels: Vec<Vec<usize>>,
-}
-
 impl ConvNd {
     /// Sums from zero over taps and channels in their order, the bias last: the order of the runtime.
     fn convolve<T: Element>(&self, inputs: &[&Values]) -> Vec<T> {
@@ -167,14 +157,19 @@ impl ConvNd {
         let (filter_c, group_out) = (in_c / self.groups, out_c / self.groups);
         let outputs: usize = self.window.output.iter().product();
         let mut y = vec![T::default(); shape[0] * outputs * out_c];
-        for (taps, alike) in self.alike(extents) {
+        if y.is_empty() {
+            return y;
+        }
+        let mut patches = Vec::new();
+        for alike in self.window.alike(extents) {
             for group in 0..self.groups {
                 let columns = group * group_out..(group + 1) * group_out;
                 let finish = Finish {
                     bias: bias.map(|bias| &bias[columns.clone()]),
                     clamp: self.clamp,
                 };
-                let filters = columns.clone().flat_map(|o| taps.iter().map(move |&tap| o * self.window.taps() + tap));
+                let taps = &alike.taps;
+                let filters = columns.flat_map(|o| taps.iter().map(move |tap| o * self.window.taps() + tap));
                 let filters: Vec<T> = filters
                     .flat_map(|filter| &weights[filter * filter_c..][..filter_c])
                     .copied()
@@ -183,42 +178,24 @@ impl ConvNd {
                 let block = (gemm::BLOCK_ELEMENTS / packed.depth().max(1)).max(8);
                 let mut sums = vec![T::default(); block * group_out];
                 for image in 0..shape[0] {
-                    let first = image * pixels;
-                    for (seen, places) in alike.pixels.chunks(block).zip(alike.outputs.chunks(block)) {
-                        let from = |pixel: &usize| (first + pixel) * in_c + group * filter_c;
-                        let patches: Vec<T> = seen
-                            .iter()
-                            .flatten()
-                            .flat_map(|pixel| &x[from(pixel)..][..filter_c])
-                            .copied()
-                            .collect();
+                    let x = &x[image * pixels * in_c..];
+                    for (firsts, places) in alike.pixels.chunks(block).zip(alike.outputs.chunks(block)) {
+                        patches.clear();
+                        for first in firsts {
+                            for tap in &alike.offsets {
+                                let from = (first + tap) * in_c + group * filter_c;
+                                patches.extend_from_slice(&x[from..from + filter_c]);
+                            }
+                        }
                         gemm::product(&patches, places.len(), &packed, finish, &mut sums, group_out);
-                        for (&place, sums) in places.iter().zip(sums.chunks_exact(group_out.max(1))) {
-                            let row = (image * outputs + place) * out_c;
-                            y[row + columns.start..row + columns.end].copy_from_slice(sums);
+                        for (&place, sums) in places.iter().zip(sums.chunks_exact(group_out)) {
+                            let row = (image * outputs + place) * out_c + group * group_out;
+                            y[row..row + group_out].copy_from_slice(sums);
                         }
                     }
                 }
             }
         }
         y
-    }
-
-    /// The outputs over an input of these extents, by the taps that lie on its pixels.
-    fn alike(&self, extents: &[usize]) -> BTreeMap<Vec<usize>, Alike> {
-        let mut all: BTreeMap<Vec<usize>, Alike> = BTreeMap::new();
-        let mut position = vec![0; self.window.axes()];
-        for output in 0..self.window.output.iter().product() {
-            let mut rest = output;
-            for (position, extent) in position.iter_mut().zip(&self.window.output).rev() {
-                *position = rest % extent;
-                rest /= extent;
-            }
-            let (taps, pixels) = self.window.live(&position, extents).into_iter().unzip();
-            let alike = all.entry(taps).or_default();
-            alike.outputs.push(output);
-            alike.pixels.push(pixels);
-        }
-        all
     }
 }

@@ -7,7 +7,7 @@ use super::Window;
 use super::convolve::Image;
 use super::element::Element;
 use super::gemm::Finish;
-use super::sums::{LANES, Sums};
+use super::sums::{LANES, Sums, strips};
 use super::vectors::{Set, Task, Vectors};
 
 /// Windows of a row whose sums are kept at once.
@@ -90,13 +90,11 @@ impl<T: Element> Task for Depthwise<'_, T> {
                         step: window.strides[1] * channels,
                         channel: block * LANES,
                         channels,
+                        finish,
                     };
                     row.sum::<T::Sums<S>>(&mut out[x * channels..][..many * channels]);
                 }
                 x += many;
-            }
-            for out in out.chunks_exact_mut(channels) {
-                finish.apply(out);
             }
         }
     }
@@ -134,6 +132,7 @@ struct Row<'a, T> {
     /// The block's first channel.
     channel: usize,
     channels: usize,
+    finish: Finish<'a, T>,
 }
 
 impl<T: Element> Row<'_, T> {
@@ -157,29 +156,30 @@ impl<T: Element> Row<'_, T> {
         let mut sums = [L::zero(); WINDOWS];
         for &(pixel, tap) in self.taps {
             let weights = &self.weights[tap];
-            for (i, sum) in sums.iter_mut().enumerate() {
-                let at = pixel + (first + i) * self.step + self.channel;
-                *sum = match self.pixels[at..].first_chunk() {
-                    Some(pixel) => sum.add_products(pixel, weights),
-                    None => sum.add_products(&last_elements(&self.pixels[at..]), weights),
-                };
+            let pixels = &self.pixels[pixel + first * self.step + self.channel..];
+            if let Some(strips) = strips::<T, WINDOWS>(pixels, self.step) {
+                for (sum, strip) in sums.iter_mut().zip(strips) {
+                    *sum = sum.add_products(strip, weights);
+                }
+            } else {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.add_products(&last_elements(&pixels[i * self.step..]), weights);
+                }
             }
         }
         let channels = LANES.min(self.channels - self.channel);
         for (i, sum) in sums.into_iter().enumerate() {
             let out = &mut out[(first + i) * self.channels + self.channel..][..channels];
-            match out.as_mut_array() {
-                Some(out) => *out = sum.elements(),
-                None => out.copy_from_slice(&sum.elements()[..channels]),
-            }
+            self.finish.write(sum, self.channel, out);
         }
     }
 }
 
-/// What is left of the image where that is less than a block; the lanes behind are not read.
+/// The elements at the end of the image, where there may be fewer than a block; the lanes behind are not read.
 #[cold]
 fn last_elements<T: Element>(left: &[T]) -> [T; LANES] {
     let mut elements = [T::default(); LANES];
-    elements[..left.len()].copy_from_slice(left);
+    let len = left.len().min(LANES);
+    elements[..len].copy_from_slice(&left[..len]);
     elements
 }

@@ -100,19 +100,24 @@ impl<'a, T: Element> Finish<'a, T> {
         }
     }
 
-    /// Adds the bias to a row, and clamps.
+    /// Finishes sums of neighbouring columns, the first of which is `column`, into their place.
     #[inline(always)]
-    pub(super) fn apply(self, row: &mut [T]) {
-        if let Some(bias) = self.bias {
-            for (y, &b) in row.iter_mut().zip(bias) {
-                *y = y.add(b);
+    pub(super) fn write<L: Sums<T>>(self, sums: L, column: usize, out: &mut [T]) {
+        let mut last = [T::default(); WIDTH];
+        let bias = self.bias.map(|bias| match bias[column..].first_chunk() {
+            Some(bias) => bias,
+            None => {
+                let bias = &bias[column..];
+                last[..bias.len()].copy_from_slice(bias);
+                &last
             }
+        });
+        if let Some(out) = out.as_mut_array() {
+            return sums.finish(bias, self.clamp, out);
         }
-        if !self.clamp.is_none() {
-            for y in row {
-                *y = y.clamped(self.clamp);
-            }
-        }
+        let mut elements = [T::default(); WIDTH];
+        sums.finish(bias, self.clamp, &mut elements);
+        out.copy_from_slice(&elements[..out.len()]);
     }
 }
 
@@ -157,15 +162,13 @@ impl<T: Element> Task for Product<'_, T> {
     fn run<S: Set>(self) {
         if self.b.depth == 0 {
             for row in self.out.chunks_mut(self.stride).take(self.rows) {
-                row[..self.b.columns].fill(T::default());
-                self.finish.apply(&mut row[..self.b.columns]);
+                single_row::<T, T::Sums<S>>(&[], self.b, self.finish, &mut row[..self.b.columns]);
             }
             return;
         }
         if self.rows == 1 {
             let out = &mut self.out[..self.b.columns];
-            single_row::<T, T::Sums<S>>(&self.a[..self.b.depth], self.b, out);
-            return self.finish.apply(out);
+            return single_row::<T, T::Sums<S>>(&self.a[..self.b.depth], self.b, self.finish, out);
         }
         match <T::Sums<S> as Sums<T>>::TILE {
             Tile::Small => self.in_tiles::<T::Sums<S>, 3, 1>(),
@@ -194,16 +197,13 @@ impl<T: Element> Product<'_, T> {
                 let columns = panel * WIDTH..b.columns.min((panel + PANELS) * WIDTH);
                 if columns.len() > (PANELS - 1) * WIDTH {
                     let panels = std::array::from_fn(|i| b.panel(panel + i));
-                    tiles::<T, L, ROWS, PANELS>(a, panels, out, stride, columns);
+                    tiles::<T, L, ROWS, PANELS>(a, panels, finish, out, stride, columns);
                     continue;
                 }
                 for first in columns.step_by(WIDTH) {
                     let columns = first..b.columns.min(first + WIDTH);
-                    tiles::<T, L, ROWS, 1>(a, [b.panel(first / WIDTH)], out, stride, columns);
+                    tiles::<T, L, ROWS, 1>(a, [b.panel(first / WIDTH)], finish, out, stride, columns);
                 }
-            }
-            for row in out.chunks_mut(stride).take(a.len() / depth) {
-                finish.apply(&mut row[..b.columns]);
             }
         }
     }
@@ -214,6 +214,7 @@ impl<T: Element> Product<'_, T> {
 fn tiles<T: Element, L: Sums<T>, const ROWS: usize, const PANELS: usize>(
     a: &[T],
     panels: [&[[T; WIDTH]]; PANELS],
+    finish: Finish<'_, T>,
     out: &mut [T],
     stride: usize,
     columns: Range<usize>,
@@ -223,41 +224,43 @@ fn tiles<T: Element, L: Sums<T>, const ROWS: usize, const PANELS: usize>(
     let mut row = 0;
     for tile in &mut tiles {
         for sums in sums::<T, L, ROWS, PANELS>(tile, panels) {
-            write(sums, &mut out[row * stride..][columns.clone()]);
+            write(sums, finish, columns.start, &mut out[row * stride..][columns.clone()]);
             row += 1;
         }
     }
     for a in tiles.remainder().chunks_exact(depth) {
         let [sums] = sums::<T, L, 1, PANELS>(a, panels);
-        write(sums, &mut out[row * stride..][columns.clone()]);
+        write(sums, finish, columns.start, &mut out[row * stride..][columns.clone()]);
         row += 1;
     }
 }
 
-/// Writes what of the sums has a place in `out`.
+/// Finishes the sums of panels, the first of which begins with `column`, as far as they have a place in `out`.
 #[inline(always)]
-fn write<T: Element, L: Sums<T>, const PANELS: usize>(sums: [L; PANELS], out: &mut [T]) {
-    for (sums, out) in sums.into_iter().zip(out.chunks_mut(WIDTH)) {
-        match out.as_mut_array() {
-            Some(out) => *out = sums.elements(),
-            None => out.copy_from_slice(&sums.elements()[..out.len()]),
-        }
+fn write<T: Element, L: Sums<T>, const PANELS: usize>(
+    sums: [L; PANELS],
+    finish: Finish<'_, T>,
+    column: usize,
+    out: &mut [T],
+) {
+    for (panel, (sums, out)) in sums.into_iter().zip(out.chunks_mut(WIDTH)).enumerate() {
+        finish.write(sums, column + panel * WIDTH, out);
     }
 }
 
 /// The product of one row: several panels at a time.
 #[inline(always)]
-fn single_row<T: Element, L: Sums<T>>(a: &[T], b: &Packed<T>, out: &mut [T]) {
+fn single_row<T: Element, L: Sums<T>>(a: &[T], b: &Packed<T>, finish: Finish<'_, T>, out: &mut [T]) {
     for (group, out) in out.chunks_mut(ROW_PANELS * WIDTH).enumerate() {
         let first = group * ROW_PANELS;
         if out.len() > (ROW_PANELS - 1) * WIDTH {
             let panels = std::array::from_fn(|i| b.panel(first + i));
             let [sums] = sums::<T, L, 1, ROW_PANELS>(a, panels);
-            write(sums, out);
+            write(sums, finish, first * WIDTH, out);
         } else {
-            for (i, out) in out.chunks_mut(WIDTH).enumerate() {
-                let [sums] = sums::<T, L, 1, 1>(a, [b.panel(first + i)]);
-                write(sums, out);
+            for (panel, out) in (first..).zip(out.chunks_mut(WIDTH)) {
+                let [sums] = sums::<T, L, 1, 1>(a, [b.panel(panel)]);
+                write(sums, finish, panel * WIDTH, out);
             }
         }
     }

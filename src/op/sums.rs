@@ -2,6 +2,7 @@
 //!
 //! Every lane is a sum of its own: a product, rounded, then an addition, rounded, whatever the registers.
 
+use super::Clamp;
 use super::element::Element;
 
 /// Sums that go together: one vector of 512 bits of f32, two of 256, four of 128.
@@ -28,8 +29,23 @@ pub(crate) trait Sums<T>: Copy {
     fn add_scaled(self, a: T, b: &[T; LANES]) -> Self;
     /// Adds `a[lane] · b[lane]` to each lane.
     fn add_products(self, a: &[T; LANES], b: &[T; LANES]) -> Self;
-    /// The sums as elements.
-    fn elements(self) -> [T; LANES];
+    /// Adds the bias, limits the results, and writes them.
+    fn finish(self, bias: Option<&[T; LANES]>, clamp: Clamp, out: &mut [T; LANES]);
+}
+
+/// `N` times [`LANES`] elements of `from`, `step` elements from one to the next; `None` where they are not all there.
+/// One check for all leaves the registers to the loop.
+#[inline(always)]
+#[allow(unsafe_code, reason = "a check per element set is what this is there to avoid")]
+pub(crate) fn strips<T, const N: usize>(from: &[T], step: usize) -> Option<[&[T; LANES]; N]> {
+    let needed = step.checked_mul(N - 1)?.checked_add(LANES)?;
+    if from.len() < needed {
+        return None;
+    }
+    let first = from.as_ptr();
+    // SAFETY: the last element of set `i` is the one at `i·step + LANES − 1`, which is below `needed` and so inside
+    // `from`; arrays are aligned like their elements; the references live as long as `from` is borrowed.
+    Some(std::array::from_fn(|i| unsafe { &*first.add(i * step).cast() }))
 }
 
 /// Sums in plain arrays, which the compiler turns into the vectors that it has.
@@ -58,8 +74,16 @@ impl<T: Element> Sums<T> for Plain<T> {
         self
     }
     #[inline(always)]
-    fn elements(self) -> [T; LANES] {
-        self.0.map(T::from_sum)
+    fn finish(self, bias: Option<&[T; LANES]>, clamp: Clamp, out: &mut [T; LANES]) {
+        for lane in 0..LANES {
+            let sum = T::from_sum(self.0[lane]);
+            out[lane] = bias.map_or(sum, |bias| sum.add(bias[lane]));
+        }
+        if !clamp.is_none() {
+            for y in out {
+                *y = y.clamped(clamp);
+            }
+        }
     }
 }
 
@@ -73,12 +97,12 @@ pub(crate) use x86::{Avx2Sums, Avx512Sums};
 )]
 mod x86 {
     use std::arch::x86_64::{
-        __m256, __m512, _mm256_add_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps,
-        _mm256_storeu_ps, _mm512_add_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps,
-        _mm512_storeu_ps,
+        __m256, __m512, _mm256_add_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps,
+        _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm512_add_ps, _mm512_loadu_ps, _mm512_max_ps,
+        _mm512_min_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
     };
 
-    use super::{LANES, Sums, Tile};
+    use super::{Clamp, LANES, Sums, Tile};
 
     /// Two registers of 256 bits.
     #[derive(Clone, Copy)]
@@ -121,13 +145,26 @@ mod x86 {
             }
         }
         #[inline(always)]
-        fn elements(self) -> [f32; LANES] {
-            let mut elements = [0.0; LANES];
+        fn finish(self, bias: Option<&[f32; LANES]>, clamp: Clamp, out: &mut [f32; LANES]) {
+            let [mut low, mut high] = self.0;
+            let out = out.as_mut_ptr();
             unsafe {
-                _mm256_storeu_ps(elements.as_mut_ptr(), self.0[0]);
-                _mm256_storeu_ps(elements.as_mut_ptr().add(8), self.0[1]);
+                if let Some(bias) = bias {
+                    low = _mm256_add_ps(low, _mm256_loadu_ps(bias.as_ptr()));
+                    high = _mm256_add_ps(high, _mm256_loadu_ps(bias.as_ptr().add(8)));
+                }
+                // Of a NaN and a number, these take their second operand: a NaN passes.
+                if let Some(min) = clamp.min {
+                    let min = _mm256_set1_ps(min);
+                    (low, high) = (_mm256_max_ps(min, low), _mm256_max_ps(min, high));
+                }
+                if let Some(max) = clamp.max {
+                    let max = _mm256_set1_ps(max);
+                    (low, high) = (_mm256_min_ps(max, low), _mm256_min_ps(max, high));
+                }
+                _mm256_storeu_ps(out, low);
+                _mm256_storeu_ps(out.add(8), high);
             }
-            elements
         }
     }
 
@@ -160,10 +197,21 @@ mod x86 {
             }
         }
         #[inline(always)]
-        fn elements(self) -> [f32; LANES] {
-            let mut elements = [0.0; LANES];
-            unsafe { _mm512_storeu_ps(elements.as_mut_ptr(), self.0) };
-            elements
+        fn finish(self, bias: Option<&[f32; LANES]>, clamp: Clamp, out: &mut [f32; LANES]) {
+            let mut y = self.0;
+            unsafe {
+                if let Some(bias) = bias {
+                    y = _mm512_add_ps(y, _mm512_loadu_ps(bias.as_ptr()));
+                }
+                // Of a NaN and a number, these take their second operand: a NaN passes.
+                if let Some(min) = clamp.min {
+                    y = _mm512_max_ps(_mm512_set1_ps(min), y);
+                }
+                if let Some(max) = clamp.max {
+                    y = _mm512_min_ps(_mm512_set1_ps(max), y);
+                }
+                _mm512_storeu_ps(out.as_mut_ptr(), y);
+            }
         }
     }
 }

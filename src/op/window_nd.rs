@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::OpError;
 use super::movement::fitting;
+use super::tensor::picked_indices;
 use super::window::MAX_EXTENT;
 
 /// Padding beyond this is refused, so that positions fit i64.
@@ -26,6 +27,25 @@ pub struct WindowNd {
     pub pads: Vec<i64>,
     /// Outputs.
     pub output: Vec<usize>,
+}
+
+/// Outputs whose windows lie on elements of the input with the same taps. All is counted row-major over the axes.
+pub(super) struct Alike {
+    pub(super) taps: Vec<usize>,
+    /// The pixel under each tap, counted from the one under the first.
+    pub(super) offsets: Vec<usize>,
+    pub(super) outputs: Vec<usize>,
+    /// The pixel under the first tap of each output.
+    pub(super) pixels: Vec<usize>,
+}
+
+/// The same along one axis.
+#[derive(Default)]
+struct Along {
+    taps: Vec<usize>,
+    offsets: Vec<usize>,
+    outputs: Vec<usize>,
+    firsts: Vec<usize>,
 }
 
 impl WindowNd {
@@ -100,6 +120,57 @@ impl WindowNd {
                 .collect();
         }
         live
+    }
+
+    /// All outputs over an input of these extents, those together whose windows lie on elements with the same taps.
+    pub(super) fn alike(&self, extents: &[usize]) -> Vec<Alike> {
+        let axes: Vec<Vec<Along>> = (0..self.axes())
+            .map(|axis| self.along(axis, extents[axis]))
+            .collect();
+        let picks: Vec<Vec<usize>> = axes.iter().map(|along| (0..along.len()).collect()).collect();
+        let counts: Vec<usize> = axes.iter().map(Vec::len).collect();
+        let mut all = Vec::new();
+        for mut choice in picked_indices(&counts, &picks) {
+            let mut chosen: Vec<&Along> = Vec::with_capacity(axes.len());
+            for along in axes.iter().rev() {
+                chosen.push(&along[choice % along.len()]);
+                choice /= along.len();
+            }
+            chosen.reverse();
+            let over = |shape: &[usize], of: fn(&Along) -> &Vec<usize>| {
+                let picks: Vec<Vec<usize>> = chosen.iter().map(|along| of(along).clone()).collect();
+                picked_indices(shape, &picks)
+            };
+            all.push(Alike {
+                taps: over(&self.kernel, |along| &along.taps),
+                offsets: over(extents, |along| &along.offsets),
+                outputs: over(&self.output, |along| &along.outputs),
+                pixels: over(extents, |along| &along.firsts),
+            });
+        }
+        all
+    }
+
+    /// The outputs along one axis, those together whose windows lie on elements with the same taps.
+    fn along(&self, axis: usize, extent: usize) -> Vec<Along> {
+        let mut all: Vec<Along> = Vec::new();
+        for output in 0..self.output[axis] {
+            let (taps, elements): (Vec<usize>, Vec<usize>) = (0..self.kernel[axis])
+                .filter_map(|tap| Some((tap, self.position(axis, output, tap, extent)?)))
+                .unzip();
+            let first = elements.first().copied().unwrap_or(0);
+            let index = all.iter().position(|along| along.taps == taps).unwrap_or_else(|| {
+                all.push(Along {
+                    taps,
+                    offsets: elements.iter().map(|element| element - first).collect(),
+                    ..Along::default()
+                });
+                all.len() - 1
+            });
+            all[index].outputs.push(output);
+            all[index].firsts.push(first);
+        }
+        all
     }
 
     /// The runtime's record of it, over an input of these extents.
