@@ -1,8 +1,9 @@
 //! The pass `decompose-batch-norm`.
 
+use super::draft::{Draft, Place};
 use super::edit::{add_constant, insert, shape};
 use super::fold_batch_norm::affine;
-use crate::ir::{FloatGraph, FloatTensor, Node};
+use crate::ir::{FloatGraph, Node};
 use crate::op::tensor::Values;
 use crate::op::{Binary, BinaryKind, Clamp, Conv2d, Op, Window};
 
@@ -12,19 +13,14 @@ use crate::op::{Binary, BinaryKind, Clamp, Conv2d, Op, Window};
 /// Refuses parameters that are no f32 constants. The multiply-accumulates of the convolution are counted from here on;
 /// the work was there before. Approximate: factor and offset are computed in f64 and rounded to f32 once each.
 pub(super) fn decompose_batch_norm(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        if let Some((factors, offsets)) = affine(graph, &graph.nodes[position]) {
-            decompose(graph, position, &factors, &offsets);
-            count += 1;
-        }
-        position += 1;
-    }
-    count
+    Draft::sweep(graph, |graph, position| {
+        let (factors, offsets) = affine(graph, &graph.nodes[position])?;
+        decompose(graph, position, &factors, &offsets);
+        Some(())
+    })
 }
 
-fn decompose(graph: &mut FloatGraph, position: usize, factors: &[f64], offsets: &[f64]) {
+fn decompose(graph: &mut Draft, position: Place, factors: &[f64], offsets: &[f64]) {
     let Node {
         name,
         inputs,
@@ -47,17 +43,18 @@ fn decompose(graph: &mut FloatGraph, position: usize, factors: &[f64], offsets: 
     let factor = add_constant(graph, &scale_name, Values::f32(factor_shape, rounded(factors)));
     let offset = add_constant(graph, &bias_name, Values::f32([channels], rounded(offsets)));
     if is_image {
-        let node: &mut Node<FloatTensor> = &mut graph.nodes[position];
-        node.inputs = vec![input, factor, offset];
-        node.op = Op::Conv2d(Conv2d {
-            window: Window {
-                kernel: [1, 1],
-                strides: [1, 1],
-                dilations: [1, 1],
-                pads: [0; 4],
-            },
-            groups: channels,
-            clamp: Clamp::NONE,
+        graph.change(position, |node| {
+            node.inputs = vec![input, factor, offset];
+            node.op = Op::Conv2d(Conv2d {
+                window: Window {
+                    kernel: [1, 1],
+                    strides: [1, 1],
+                    dilations: [1, 1],
+                    pads: [0; 4],
+                },
+                groups: channels,
+                clamp: Clamp::NONE,
+            });
         });
         return;
     }
@@ -78,7 +75,8 @@ fn decompose(graph: &mut FloatGraph, position: usize, factors: &[f64], offsets: 
         graph.tensors[input].ty.clone(),
     );
     let product = insert(graph, position, product, &base, ty);
-    let node = &mut graph.nodes[position + 1];
-    node.inputs = vec![product, offset];
-    node.op = binary(BinaryKind::Add);
+    graph.change(position, |node| {
+        node.inputs = vec![product, offset];
+        node.op = binary(BinaryKind::Add);
+    });
 }

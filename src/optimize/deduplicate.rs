@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::draft::{Draft, Place};
 use super::edit::Tensor;
 use super::limit;
 use crate::ir::FloatGraph;
@@ -12,10 +13,10 @@ use crate::op::tensor::{Values, View};
 ///
 /// Outputs of the graph stay apart, and so do large constants in files. Elements are compared by their bits. Exact.
 pub(super) fn deduplicate(graph: &mut FloatGraph) -> usize {
-    merge_constants(graph) + merge_nodes(graph)
+    Draft::edit(graph, |graph| merge_constants(graph) + merge_nodes(graph))
 }
 
-fn merge_constants(graph: &mut FloatGraph) -> usize {
+fn merge_constants(graph: &mut Draft) -> usize {
     let mut first: HashMap<u64, Vec<Tensor>> = HashMap::new();
     let mut merged = Vec::new();
     for (handle, tensor) in graph.tensors.iter() {
@@ -35,22 +36,14 @@ fn merge_constants(graph: &mut FloatGraph) -> usize {
             None => alike.push(handle),
         }
     }
-    let mut count = 0;
-    for (old, new) in merged {
-        for input in graph.nodes.iter_mut().flat_map(|node| &mut node.inputs) {
-            if *input == old {
-                *input = new;
-                count += 1;
-            }
-        }
-    }
-    count
+    let merge = |(old, new)| graph.replace_reads(old, new);
+    merged.into_iter().map(merge).sum()
 }
 
-fn merge_nodes(graph: &mut FloatGraph) -> usize {
-    let mut first: HashMap<(String, Vec<Tensor>), usize> = HashMap::new();
+fn merge_nodes(graph: &mut Draft) -> usize {
+    let mut first: HashMap<(String, Vec<Tensor>), Place> = HashMap::new();
     let mut count = 0;
-    for position in 0..graph.nodes.len() {
+    for position in graph.places() {
         let node = &graph.nodes[position];
         let fields = serde_json::to_string(&node.op).expect("operators have no map keys but strings");
         let key = (fields, node.inputs.clone());
@@ -60,13 +53,13 @@ fn merge_nodes(graph: &mut FloatGraph) -> usize {
         };
         // JSON writes all numbers that are not finite alike, so equal keys are not yet equal operators.
         let same = graph.nodes[earlier].op == node.op;
-        if !same || node.outputs.iter().any(|output| graph.outputs.contains(output)) {
+        if !same || node.outputs.iter().any(|&output| graph.is_output(output)) {
             continue;
         }
         // The later node keeps its place without readers; the driver removes it.
         for i in 0..graph.nodes[position].outputs.len() {
             let (old, new) = (graph.nodes[position].outputs[i], graph.nodes[earlier].outputs[i]);
-            graph.replace_uses(old, new);
+            graph.replace_reads(old, new);
         }
         count += 1;
     }

@@ -1,5 +1,6 @@
 //! The pass `fold-batch-norm`.
 
+use super::draft::{Draft, Place};
 use super::edit::{absorb, reals};
 use super::layer::{open_layer, scaled};
 use crate::ir::{FloatGraph, FloatTensor, Node};
@@ -11,25 +12,20 @@ use crate::op::Op;
 /// constants. Relies on `eliminate-transposes` to make the two neighbours. Approximate: every weight and bias is
 /// computed in f64 and rounded to f32 once.
 pub(super) fn fold_batch_norm(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        if let Some((factors, offsets)) = affine(graph, &graph.nodes[position])
-            && let Some(layer) = open_layer(graph, graph.nodes[position].inputs[0])
-            && let Some(merged) = scaled(graph, layer, &factors, &offsets)
-        {
-            absorb(graph, layer, position, merged);
-            count += 1;
-        } else {
-            position += 1;
-        }
-    }
-    count
+    Draft::sweep(graph, fold)
+}
+
+fn fold(graph: &mut Draft, position: Place) -> Option<()> {
+    let (factors, offsets) = affine(graph, &graph.nodes[position])?;
+    let layer = open_layer(graph, graph.nodes[position].inputs[0])?;
+    let merged = scaled(graph, layer, &factors, &offsets)?;
+    absorb(graph, layer, position, merged);
+    Some(())
 }
 
 /// What a `BatchNormalization` with constant parameters does to each channel: the factor, then the offset. `None` of
 /// other nodes and of factors that are not finite.
-pub(super) fn affine(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(Vec<f64>, Vec<f64>)> {
+pub(super) fn affine(graph: &Draft, node: &Node<FloatTensor>) -> Option<(Vec<f64>, Vec<f64>)> {
     let Op::BatchNormalization(op) = &node.op else {
         return None;
     };

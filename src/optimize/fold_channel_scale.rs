@@ -1,5 +1,6 @@
 //! The pass `fold-channel-scale`.
 
+use super::draft::{Draft, Place};
 use super::edit::{absorb, shape};
 use super::layer::{clamp, open_layer, per_channel, scaled};
 use crate::ir::FloatGraph;
@@ -12,19 +13,10 @@ use crate::op::{BinaryKind, Op};
 /// f32 constants, and a division by the layer's result. Approximate: every weight and bias is computed in f64 and
 /// rounded to f32 once.
 pub(super) fn fold_channel_scale(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        if fold(graph, position).is_some() {
-            count += 1;
-        } else {
-            position += 1;
-        }
-    }
-    count
+    Draft::sweep(graph, fold)
 }
 
-fn fold(graph: &mut FloatGraph, position: usize) -> Option<()> {
+fn fold(graph: &mut Draft, position: Place) -> Option<()> {
     let node = &graph.nodes[position];
     let Op::Binary(binary) = &node.op else {
         return None;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::draft::{Draft, Place};
 use super::limit;
 use crate::ir::FloatGraph;
 use crate::op::Op;
@@ -14,24 +15,18 @@ use crate::op::tensor::{TensorType, Values};
 /// executor to report. Exact: the reference executor's own evaluation.
 pub(super) fn fold_constants(graph: &mut FloatGraph) -> usize {
     let mut macs_left = limit::FOLD_MACS;
-    let mut folded = vec![false; graph.nodes.len()];
-    for (position, folded) in folded.iter_mut().enumerate() {
-        let Some(outputs) = evaluate(graph, position, &mut macs_left) else {
-            continue;
-        };
-        let tensors = graph.nodes[position].outputs.clone();
-        for (tensor, values) in tensors.into_iter().zip(outputs) {
+    Draft::sweep(graph, |graph, position| {
+        let values = evaluate(graph, position, &mut macs_left)?;
+        for (tensor, values) in graph.nodes[position].outputs.clone().into_iter().zip(values) {
             graph.tensors[tensor].data = Some(Arc::new(values));
         }
-        *folded = true;
-    }
-    let mut flags = folded.iter();
-    graph.nodes.retain(|_| flags.next() == Some(&false));
-    folded.iter().filter(|&&folded| folded).count()
+        graph.remove(position);
+        Some(())
+    })
 }
 
 /// The outputs of a node whose inputs are all known, where they may be constants.
-fn evaluate(graph: &FloatGraph, position: usize, macs_left: &mut u64) -> Option<Vec<Values>> {
+fn evaluate(graph: &Draft, position: Place, macs_left: &mut u64) -> Option<Vec<Values>> {
     let node = &graph.nodes[position];
     if matches!(node.op, Op::DequantizeLinear(_) | Op::Delay(_)) {
         return None;
@@ -53,7 +48,11 @@ fn evaluate(graph: &FloatGraph, position: usize, macs_left: &mut u64) -> Option<
         if !limit::allows(graph, &node.inputs, bytes) {
             return None;
         }
-        let types: Vec<&TensorType> = graph.input_types(node);
+        let types: Vec<&TensorType> = node
+            .inputs
+            .iter()
+            .map(|&input| &graph.tensors[input].ty)
+            .collect();
         *macs_left = macs_left.checked_sub(node.op.macs(&types).max(elements))?;
     }
     node.op.eval(&inputs).ok()

@@ -1,5 +1,6 @@
 //! The pass `fold-input-scale`.
 
+use super::draft::{Draft, Place};
 use super::edit::{add_constant, reals, shape};
 use super::layer::per_channel;
 use crate::ir::FloatGraph;
@@ -12,21 +13,15 @@ use crate::op::{BinaryKind, Op};
 /// Exact for padding, since zero stays zero. Refuses where something else reads the product, where it is clamped, and
 /// weights that are no f32 constants. Approximate: every weight is computed in f64 and rounded to f32 once.
 pub(super) fn fold_input_scale(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        if fold(graph, position).is_some() {
-            count += 1;
-            // The product's node is gone; the layer may stand behind another one.
-            position -= 1;
-        } else {
-            position += 1;
-        }
-    }
-    count
+    Draft::sweep(graph, |graph, position| {
+        fold(graph, position)?;
+        // The layer may stand behind another product now.
+        while fold(graph, position).is_some() {}
+        Some(())
+    })
 }
 
-fn fold(graph: &mut FloatGraph, position: usize) -> Option<()> {
+fn fold(graph: &mut Draft, position: Place) -> Option<()> {
     let layer = &graph.nodes[position];
     let groups = match &layer.op {
         Op::Conv2d(op) => op.groups,
@@ -70,8 +65,10 @@ fn fold(graph: &mut FloatGraph, position: usize) -> Option<()> {
     }
     let name = graph.tensors[weights].name.clone();
     let scaled = add_constant(graph, &name, Values::f32(weights_shape, scaled));
-    graph.nodes[position].inputs[0] = source;
-    graph.nodes[position].inputs[1] = scaled;
-    graph.nodes.remove(product);
+    graph.change(position, |node| {
+        node.inputs[0] = source;
+        node.inputs[1] = scaled;
+    });
+    graph.remove(product);
     Some(())
 }

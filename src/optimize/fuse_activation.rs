@@ -1,5 +1,6 @@
 //! The pass `fuse-activation`.
 
+use super::draft::{Draft, Place};
 use super::edit::{absorb, sole_producer};
 use super::layer::clamp;
 use crate::ir::FloatGraph;
@@ -10,31 +11,25 @@ use crate::op::{Op, UnaryKind};
 ///
 /// Refuses where something else reads the value before the activation. Exact.
 pub(super) fn fuse_activation(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        let node = &graph.nodes[position];
-        if let Op::Unary(unary) = &node.op
-            && let UnaryKind::Clamp(next) = unary.kind
-            && let Some(before) = sole_producer(graph, node.inputs[0])
-        {
-            let mut merged = graph.nodes[before].clone();
-            let fused = match &mut merged.op {
-                Op::Unary(first) => match &mut first.kind {
-                    UnaryKind::Clamp(first) => Some(first),
-                    _ => None,
-                },
-                op => clamp(op),
-            };
-            if let Some(fused) = fused {
-                *fused = fused.then(next);
-                absorb(graph, before, position, merged);
-                count += 1;
-                // The merged node moved one place forward and may feed a clamp itself.
-                continue;
-            }
-        }
-        position += 1;
-    }
-    count
+    Draft::sweep(graph, fuse)
+}
+
+fn fuse(graph: &mut Draft, position: Place) -> Option<()> {
+    let node = &graph.nodes[position];
+    let Op::Unary(unary) = &node.op else {
+        return None;
+    };
+    let next = unary.kind.clamp()?;
+    let before = sole_producer(graph, node.inputs[0])?;
+    let mut merged = graph.nodes[before].clone();
+    let fused = match &mut merged.op {
+        Op::Unary(first) => match &mut first.kind {
+            UnaryKind::Clamp(first) => Some(first),
+            _ => None,
+        },
+        op => clamp(op),
+    }?;
+    *fused = fused.then(next);
+    absorb(graph, before, position, merged);
+    Some(())
 }

@@ -1,5 +1,6 @@
 //! The pass `fuse-bias`.
 
+use super::draft::{Draft, Place};
 use super::edit::{absorb, shape};
 use super::layer::{broadcasts_along_channels, open_layer, per_channel, scaled};
 use super::stored::StoredConstant;
@@ -13,19 +14,11 @@ use crate::op::{BinaryKind, Op};
 /// sum something else reads. Exact without a former bias; else the two are added in f64 and rounded once, so a result
 /// moves by at most one f32 rounding of the bias.
 pub(super) fn fuse_bias(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        if fuse(graph, &mut position).is_some() {
-            count += 1;
-        }
-        position += 1;
-    }
-    count
+    Draft::sweep(graph, fuse)
 }
 
-fn fuse(graph: &mut FloatGraph, position: &mut usize) -> Option<()> {
-    let node = &graph.nodes[*position];
+fn fuse(graph: &mut Draft, position: Place) -> Option<()> {
+    let node = &graph.nodes[position];
     let Op::Binary(add) = &node.op else {
         return None;
     };
@@ -59,7 +52,6 @@ fn fuse(graph: &mut FloatGraph, position: &mut usize) -> Option<()> {
     if let Some(fused) = super::layer::clamp(&mut merged.op) {
         *fused = clamp;
     }
-    absorb(graph, layer, *position, merged);
-    *position -= 1;
+    absorb(graph, layer, position, merged);
     Some(())
 }

@@ -1,5 +1,6 @@
 //! The pass `fuse-pad`.
 
+use super::draft::{Draft, Place};
 use super::edit::{absorb, is_per_tensor, shape, sole_producer};
 use crate::ir::FloatGraph;
 use crate::op::{Op, Pad, PadMode, Window};
@@ -12,19 +13,10 @@ use crate::op::{Op, Pad, PadMode, Window};
 ///
 /// Refuses other pads, other axes, and a padded tensor that something else reads. Exact.
 pub(super) fn fuse_pad(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        if fuse(graph, position).is_some() {
-            count += 1;
-        } else {
-            position += 1;
-        }
-    }
-    count
+    Draft::sweep(graph, fuse)
 }
 
-fn fuse(graph: &mut FloatGraph, position: usize) -> Option<()> {
+fn fuse(graph: &mut Draft, position: Place) -> Option<()> {
     let mut merged = graph.nodes[position].clone();
     let nearest = sole_producer(graph, *merged.inputs.first()?)?;
     let quantize = quantize_before(graph, nearest);
@@ -59,15 +51,15 @@ fn fuse(graph: &mut FloatGraph, position: usize) -> Option<()> {
         let output = graph.nodes[node].outputs[0];
         graph.tensors[output].ty.shape = unpadded.clone();
     }
-    graph.nodes[quantize].inputs[0] = source;
-    graph.nodes[position] = merged;
-    graph.nodes.remove(before);
+    graph.change(quantize, |node| node.inputs[0] = source);
+    graph.change(position, |node| *node = merged);
+    graph.remove(before);
     Some(())
 }
 
 /// The `QuantizeLinear` that alone feeds the `DequantizeLinear` at `position`, with the same parameters for all
 /// elements.
-fn quantize_before(graph: &FloatGraph, position: usize) -> Option<usize> {
+fn quantize_before(graph: &Draft, position: Place) -> Option<Place> {
     let node = &graph.nodes[position];
     let Op::DequantizeLinear(_) = node.op else {
         return None;

@@ -1,8 +1,9 @@
 //! Layers with weights and a bias: `Conv2d` and `Dense` seen alike. Both have their output channels along the first
 //! axis of the weights and along the last axis of the output.
 
+use super::draft::{Draft, Place};
 use super::edit::{Tensor, add_constant, reals, shape, sole_producer};
-use crate::ir::{FloatGraph, FloatTensor, Node};
+use crate::ir::{FloatTensor, Node};
 use crate::op::tensor::Values;
 use crate::op::{Clamp, Op};
 
@@ -59,8 +60,8 @@ pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
     }
 }
 
-/// The position of the layer that produces `tensor`, if it has no clamp and only one input of one node reads it.
-pub(super) fn open_layer(graph: &FloatGraph, tensor: Tensor) -> Option<usize> {
+/// The layer that produces `tensor`, if it has no clamp and only one input of one node reads it.
+pub(super) fn open_layer(graph: &Draft, tensor: Tensor) -> Option<Place> {
     let position = sole_producer(graph, tensor)?;
     let open = match &graph.nodes[position].op {
         Op::Conv2d(op) => op.clamp.is_none(),
@@ -73,7 +74,7 @@ pub(super) fn open_layer(graph: &FloatGraph, tensor: Tensor) -> Option<usize> {
 
 /// One value per channel of a constant that broadcasts along the last axis of `to`, or the same for all;
 /// `None` of anything else.
-pub(super) fn per_channel(graph: &FloatGraph, tensor: Tensor, to: &[usize]) -> Option<Vec<f64>> {
+pub(super) fn per_channel(graph: &Draft, tensor: Tensor, to: &[usize]) -> Option<Vec<f64>> {
     let values = reals(graph, tensor)?;
     let channels = *to.last()?;
     if !broadcasts_along_channels(shape(graph, tensor), to) {
@@ -98,8 +99,8 @@ pub(super) fn broadcasts_along_channels(from: &[usize], to: &[usize]) -> bool {
 /// The layer at `position` with `y · factor + offset` per channel folded into its weights and bias, in f64 with one
 /// rounding to f32 each. `None` where weights or bias are no f32 constants or a result is not finite.
 pub(super) fn scaled(
-    graph: &mut FloatGraph,
-    position: usize,
+    graph: &mut Draft,
+    position: Place,
     factors: &[f64],
     offsets: &[f64],
 ) -> Option<Node<FloatTensor>> {

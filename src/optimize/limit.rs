@@ -4,8 +4,8 @@
 //! weights would copy them, so it only may as far as that stays small beside the file. What is in memory already may
 //! be replaced by as much.
 
+use super::draft::Draft;
 use super::edit::Tensor;
-use crate::ir::FloatGraph;
 use crate::op::tensor::Data;
 
 /// The most bytes of one constant that is made out of mapped ones, or out of smaller ones.
@@ -19,17 +19,17 @@ const COMPARED_BYTES: usize = 1 << 20;
 /// Multiply-accumulates (or elements, if more) that evaluating constants may cost in one run of a pass.
 pub(super) const FOLD_MACS: u64 = 1 << 28;
 
-fn bytes(graph: &FloatGraph, tensor: Tensor) -> usize {
+fn bytes(graph: &Draft, tensor: Tensor) -> usize {
     graph.tensors[tensor].ty.bytes()
 }
 
-fn is_mapped(graph: &FloatGraph, tensor: Tensor) -> bool {
+fn is_mapped(graph: &Draft, tensor: Tensor) -> bool {
     let data = graph.tensors[tensor].data.as_deref();
     data.is_some_and(|values| matches!(values.data, Data::Mapped(_)))
 }
 
 /// Whether a constant of so many bytes may be made out of constants.
-pub(super) fn allows(graph: &FloatGraph, from: &[Tensor], made: usize) -> bool {
+pub(super) fn allows(graph: &Draft, from: &[Tensor], made: usize) -> bool {
     let replaced: usize = from
         .iter()
         .filter(|&&tensor| !is_mapped(graph, tensor))
@@ -49,11 +49,11 @@ pub(super) fn allows(graph: &FloatGraph, from: &[Tensor], made: usize) -> bool {
 }
 
 /// Whether a pass may make another constant of the same size out of this one.
-pub(super) fn allows_copy(graph: &FloatGraph, tensor: Tensor) -> bool {
+pub(super) fn allows_copy(graph: &Draft, tensor: Tensor) -> bool {
     allows(graph, &[tensor], bytes(graph, tensor))
 }
 
 /// Whether a constant's elements may be compared with another's: that looks at all of them.
-pub(super) fn allows_comparison(graph: &FloatGraph, tensor: Tensor) -> bool {
+pub(super) fn allows_comparison(graph: &Draft, tensor: Tensor) -> bool {
     !is_mapped(graph, tensor) || bytes(graph, tensor) <= COMPARED_BYTES
 }

@@ -1,5 +1,6 @@
 //! The pass `matmul-to-dense`.
 
+use super::draft::{Draft, Place};
 use super::edit::shape;
 use super::stored::StoredConstant;
 use crate::ir::FloatGraph;
@@ -11,23 +12,19 @@ use crate::op::{Clamp, Dense, Op};
 /// Leading extents of 1 of the matrix are dropped. Refuses integers, a matrix that varies along a batch, or one of higher rank
 /// than the first operand. Exact: the same products in the same order.
 pub(super) fn matmul_to_dense(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        if let Some(weights) = matrix(graph, position) {
-            let weights = weights.transposed(&[1, 0]).add_to(graph, &mut position);
-            let node = &mut graph.nodes[position];
+    Draft::sweep(graph, |graph, position| {
+        let weights = matrix(graph, position)?.transposed(&[1, 0]);
+        let weights = weights.add_to(graph, position);
+        graph.change(position, |node| {
             node.inputs[1] = weights;
             node.op = Op::Dense(Dense { clamp: Clamp::NONE });
-            count += 1;
-        }
-        position += 1;
-    }
-    count
+        });
+        Some(())
+    })
 }
 
 /// The second operand of a `MatMul`, as a constant of rank 2.
-fn matrix(graph: &FloatGraph, position: usize) -> Option<StoredConstant> {
+fn matrix(graph: &Draft, position: Place) -> Option<StoredConstant> {
     let node = &graph.nodes[position];
     let Op::MatMul(_) = node.op else {
         return None;

@@ -1,5 +1,6 @@
 //! The pass `merge-reshapes`.
 
+use super::draft::Draft;
 use crate::ir::FloatGraph;
 use crate::op::Op;
 
@@ -7,16 +8,17 @@ use crate::op::Op;
 ///
 /// A reshape back to the original shape is left for `remove-identities`. Exact.
 pub(super) fn merge_reshapes(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    for position in 0..graph.nodes.len() {
+    Draft::sweep(graph, |graph, position| {
         let node = &graph.nodes[position];
-        if let Op::Reshape(_) = node.op
-            && let Some(before) = graph.producer(node.inputs[0])
-            && let Op::Reshape(_) = graph.nodes[before].op
-        {
-            graph.nodes[position].inputs[0] = graph.nodes[before].inputs[0];
-            count += 1;
-        }
-    }
-    count
+        let Op::Reshape(_) = node.op else {
+            return None;
+        };
+        let before = &graph.nodes[graph.producer(node.inputs[0])?];
+        let Op::Reshape(_) = before.op else {
+            return None;
+        };
+        let source = before.inputs[0];
+        graph.change(position, |node| node.inputs[0] = source);
+        Some(())
+    })
 }

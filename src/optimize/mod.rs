@@ -8,6 +8,7 @@
 
 mod decompose_batch_norm;
 mod deduplicate;
+mod draft;
 mod edit;
 mod eliminate_transposes;
 mod fold_batch_norm;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::draft::{Draft, Place};
 use super::edit::{Tensor, shape};
 use crate::ir::{FloatGraph, FloatTensor, Node};
 use crate::op::tensor::{DType, Data, Values};
@@ -19,45 +20,39 @@ const MOST_NODES: usize = 16;
 /// element may move by what the roundings between the nodes were, and no longer overflows on the way.
 pub(super) fn recognize_functions(graph: &mut FloatGraph) -> usize {
     let points = points();
-    let producers = producers(graph);
-    let mut count = 0;
-    // From the back: a function's last node comes before the parts that are functions themselves.
-    for position in (0..graph.nodes.len()).rev() {
-        let found = cones(graph, &producers, position)
-            .iter()
-            .rev()
-            .find_map(|cone| Some((cone.root, name(graph, cone, &points)?)));
-        if let Some((root, kind)) = found {
-            let node = &mut graph.nodes[position];
-            node.op = Op::Unary(Unary { kind });
-            node.inputs = vec![root];
-            count += 1;
+    Draft::edit(graph, |graph| {
+        let mut count = 0;
+        // From the back: a function's last node comes before the parts that are functions themselves.
+        for position in graph.places().into_iter().rev() {
+            let found = cones(graph, position)
+                .iter()
+                .rev()
+                .find_map(|cone| Some((cone.root, name(graph, cone, &points)?)));
+            if let Some((root, kind)) = found {
+                graph.change(position, |node| {
+                    node.op = Op::Unary(Unary { kind });
+                    node.inputs = vec![root];
+                });
+                count += 1;
+            }
         }
-    }
-    count
+        count
+    })
 }
 
 /// Nodes that compute a function of one tensor.
 struct Cone {
     root: Tensor,
-    /// Positions, ascending.
-    nodes: Vec<usize>,
-}
-
-/// By tensor: the position of its producer.
-fn producers(graph: &FloatGraph) -> BTreeMap<Tensor, usize> {
-    let nodes = graph.nodes.iter().enumerate();
-    nodes
-        .flat_map(|(position, node)| node.outputs.iter().map(move |&output| (output, position)))
-        .collect()
+    /// In their order.
+    nodes: Vec<Place>,
 }
 
 /// The cones of two nodes or more that end in a node, from the smallest to the largest.
-fn cones(graph: &FloatGraph, producers: &BTreeMap<Tensor, usize>, position: usize) -> Vec<Cone> {
+fn cones(graph: &Draft, position: Place) -> Vec<Cone> {
     let mut cones = Vec::new();
     let mut nodes = Vec::new();
-    // What the nodes so far read, by the producer's position: the latest one is looked into next.
-    let mut open: BTreeMap<Option<usize>, Tensor> = BTreeMap::new();
+    // What the nodes so far read, by the producer: the latest one is looked into next.
+    let mut open: BTreeMap<Option<Place>, Tensor> = BTreeMap::new();
     let mut next = position;
     while nodes.len() < MOST_NODES {
         let Some(inputs) = variables(graph, &graph.nodes[next]) else {
@@ -65,7 +60,7 @@ fn cones(graph: &FloatGraph, producers: &BTreeMap<Tensor, usize>, position: usiz
         };
         nodes.push(next);
         for input in inputs {
-            let producer = producers.get(&input).copied();
+            let producer = graph.producer(input);
             // Two different inputs of the graph leave no single root, ever.
             if open.insert(producer, input).is_some_and(|other| other != input) {
                 return cones;
@@ -88,7 +83,7 @@ fn cones(graph: &FloatGraph, producers: &BTreeMap<Tensor, usize>, position: usiz
 
 /// The tensors that an elementwise node over reals reads, each of its output's shape, all others being numbers; `None`
 /// of other nodes.
-fn variables(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<Vec<Tensor>> {
+fn variables(graph: &Draft, node: &Node<FloatTensor>) -> Option<Vec<Tensor>> {
     if !matches!(node.op, Op::Unary(_) | Op::Binary(_))
         || graph.tensors[node.outputs[0]].ty.dtype != DType::F32
     {
@@ -120,7 +115,7 @@ fn points() -> Values {
 }
 
 /// The function that a cone computes, if it has a name.
-fn name(graph: &FloatGraph, cone: &Cone, points: &Values) -> Option<UnaryKind> {
+fn name(graph: &Draft, cone: &Cone, points: &Values) -> Option<UnaryKind> {
     let wanted = evaluate(graph, cone, points)?;
     let mut numbers: Vec<f32> = Vec::new();
     for &position in &cone.nodes {
@@ -142,7 +137,7 @@ fn name(graph: &FloatGraph, cone: &Cone, points: &Values) -> Option<UnaryKind> {
 }
 
 /// The cone's values over the points, in f64.
-fn evaluate(graph: &FloatGraph, cone: &Cone, points: &Values) -> Option<Vec<f64>> {
+fn evaluate(graph: &Draft, cone: &Cone, points: &Values) -> Option<Vec<f64>> {
     let mut known: BTreeMap<Tensor, Values> = BTreeMap::from([(cone.root, points.clone())]);
     for &position in &cone.nodes {
         let node = &graph.nodes[position];

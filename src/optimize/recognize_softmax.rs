@@ -1,5 +1,6 @@
 //! The pass `recognize-softmax`.
 
+use super::draft::{Draft, Place};
 use super::edit::Tensor;
 use crate::ir::FloatGraph;
 use crate::op::{BinaryKind, Op, ReduceKind, Softmax, UnaryKind};
@@ -10,20 +11,18 @@ use crate::op::{BinaryKind, Op, ReduceKind, Softmax, UnaryKind};
 /// Intermediate results may have other readers; they stay for those. Approximate where nothing was subtracted: the
 /// softmax does, and so does not overflow.
 pub(super) fn recognize_softmax(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    for position in 0..graph.nodes.len() {
-        if let Some((x, axis)) = softmax(graph, position) {
-            let node = &mut graph.nodes[position];
+    Draft::sweep(graph, |graph, position| {
+        let (x, axis) = softmax(graph, position)?;
+        graph.change(position, |node| {
             node.op = Op::Softmax(Softmax::along(axis));
             node.inputs = vec![x];
-            count += 1;
-        }
-    }
-    count
+        });
+        Some(())
+    })
 }
 
 /// What a division is the softmax of, and along which axis.
-fn softmax(graph: &FloatGraph, position: usize) -> Option<(Tensor, usize)> {
+fn softmax(graph: &Draft, position: Place) -> Option<(Tensor, usize)> {
     let (exponentials, sum) = operands(graph, position, BinaryKind::Div)?;
     let axis = reduced(graph, sum, exponentials, ReduceKind::Sum)?;
     let producer = &graph.nodes[graph.producer(exponentials)?];
@@ -42,7 +41,7 @@ fn softmax(graph: &FloatGraph, position: usize) -> Option<(Tensor, usize)> {
 }
 
 /// Both operands of a binary node without a clamp.
-fn operands(graph: &FloatGraph, position: usize, kind: BinaryKind) -> Option<(Tensor, Tensor)> {
+fn operands(graph: &Draft, position: Place, kind: BinaryKind) -> Option<(Tensor, Tensor)> {
     let node = &graph.nodes[position];
     let Op::Binary(binary) = &node.op else {
         return None;
@@ -51,7 +50,7 @@ fn operands(graph: &FloatGraph, position: usize, kind: BinaryKind) -> Option<(Te
 }
 
 /// The one axis along which `reduced` reduces `x`.
-fn reduced(graph: &FloatGraph, reduced: Tensor, x: Tensor, kind: ReduceKind) -> Option<usize> {
+fn reduced(graph: &Draft, reduced: Tensor, x: Tensor, kind: ReduceKind) -> Option<usize> {
     let node = &graph.nodes[graph.producer(reduced)?];
     let Op::Reduce(reduce) = &node.op else {
         return None;

@@ -1,5 +1,6 @@
 //! The pass `reduce-mean-to-pool`.
 
+use super::draft::{Draft, Place};
 use super::edit::{insert, shape};
 use crate::ir::{FloatGraph, Node};
 use crate::op::tensor::TensorType;
@@ -12,25 +13,13 @@ use crate::op::{AveragePool, Clamp, Op, ReduceKind, Reshape, Window};
 /// Refuses axes with others between them, and extents beyond what a pool takes. Relies on `eliminate-transposes` to bring spatial axes side by side. Exact:
 /// a sum over the same elements, divided by their number.
 pub(super) fn reduce_mean_to_pool(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        position += match replace(graph, position) {
-            Some(nodes) => {
-                count += 1;
-                nodes
-            }
-            None => 1,
-        };
-    }
-    count
+    Draft::sweep(graph, replace)
 }
 
 /// What a pool takes along an axis.
 const MAX_EXTENT: usize = 65_535;
 
-/// Tells how many nodes stand where one stood.
-fn replace(graph: &mut FloatGraph, position: usize) -> Option<usize> {
+fn replace(graph: &mut Draft, position: Place) -> Option<()> {
     let node = &graph.nodes[position];
     let Op::Reduce(op) = &node.op else {
         return None;
@@ -60,8 +49,8 @@ fn replace(graph: &mut FloatGraph, position: usize) -> Option<usize> {
         })
     };
     if extents.len() == 4 && extents[0] == 1 && op.axes == [1, 2] {
-        graph.nodes[position].op = pool([extents[1], extents[2]]);
-        return Some(1);
+        graph.change(position, |node| node.op = pool([extents[1], extents[2]]));
+        return Some(());
     }
     let batch: usize = extents[..first].iter().product();
     let reduced: usize = extents[first..=last].iter().product();
@@ -90,10 +79,11 @@ fn replace(graph: &mut FloatGraph, position: usize) -> Option<usize> {
         outputs: Vec::new(),
     };
     let ty = TensorType::new(dtype, [1, batch, 1, channels]);
-    let mean = insert(graph, position + 1, mean, &base, ty);
+    let mean = insert(graph, position, mean, &base, ty);
     let target = shape(graph, output).to_vec();
-    let node = &mut graph.nodes[position + 2];
-    node.op = Op::Reshape(Reshape { shape: target });
-    node.inputs = vec![mean];
-    Some(3)
+    graph.change(position, |node| {
+        node.op = Op::Reshape(Reshape { shape: target });
+        node.inputs = vec![mean];
+    });
+    Some(())
 }

@@ -1,5 +1,6 @@
 //! The pass `remove-identities`.
 
+use super::draft::{Draft, Place};
 use super::edit::{bypass, reals, shape};
 use crate::ir::{FloatGraph, FloatTensor, Node};
 use crate::op::{BinaryKind, Clamp, Op, Unary, UnaryKind, Window};
@@ -12,36 +13,33 @@ use crate::op::{BinaryKind, Clamp, Op, Unary, UnaryKind, Window};
 /// Refuses where the input and the output of the graph would become one tensor. Exact, but that a negative zero may
 /// become a positive one or the other way round.
 pub(super) fn remove_identities(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        match identity(graph, &graph.nodes[position]) {
-            Some((input, clamp)) if clamp.is_none() => {
-                let node = &mut graph.nodes[position];
-                node.inputs.swap(0, input);
-                if bypass(graph, position) {
-                    count += 1;
-                    continue;
-                }
-                graph.nodes[position].inputs.swap(0, input);
-            }
-            Some((input, clamp)) => {
-                let node = &mut graph.nodes[position];
-                node.inputs = vec![node.inputs[input]];
-                node.op = Op::Unary(Unary {
-                    kind: UnaryKind::Clamp(clamp),
-                });
-                count += 1;
-            }
-            None => {}
+    Draft::sweep(graph, |graph, position| {
+        let (input, clamp) = identity(graph, &graph.nodes[position])?;
+        if clamp.is_none() {
+            return skip(graph, position, input);
         }
-        position += 1;
+        graph.change(position, |node| {
+            node.inputs = vec![node.inputs[input]];
+            node.op = Op::Unary(Unary {
+                kind: UnaryKind::Clamp(clamp),
+            });
+        });
+        Some(())
+    }) + Draft::sweep(graph, cancel_quantization)
+}
+
+/// Removes the node whose output equals one of its inputs, if it can go.
+fn skip(graph: &mut Draft, position: Place, input: usize) -> Option<()> {
+    graph.change(position, |node| node.inputs.swap(0, input));
+    if bypass(graph, position) {
+        return Some(());
     }
-    count + cancel_quantization(graph)
+    graph.change(position, |node| node.inputs.swap(0, input));
+    None
 }
 
 /// Which input passes through, and how it is limited; `None` of a node that does something.
-fn identity(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<(usize, Clamp)> {
+fn identity(graph: &Draft, node: &Node<FloatTensor>) -> Option<(usize, Clamp)> {
     let x = &graph.tensors[*node.inputs.first()?].ty;
     let y = &graph.tensors[*node.outputs.first()?].ty;
     let passes = |condition: bool| condition.then_some((0, Clamp::NONE));
@@ -125,29 +123,29 @@ fn is_point(window: &Window) -> bool {
 
 /// Removes `QuantizeLinear(DequantizeLinear(x))` with the same parameters. The f32 result of the second differs from
 /// an integer by less than 2^16 · 2^-23, so it rounds back to `x`.
-fn cancel_quantization(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        let node = &graph.nodes[position];
-        if let Op::QuantizeLinear(quantize) = &node.op
-            && let Some(before) = graph.producer(node.inputs[0])
-            && let Op::DequantizeLinear(dequantize) = &graph.nodes[before].op
-            && quantize.axis == dequantize.axis
-            && node.inputs[1..] == graph.nodes[before].inputs[1..]
-            && graph.tensors[node.outputs[0]].ty.dtype.bytes() <= 2
-            && graph.tensors[node.outputs[0]].ty == graph.tensors[graph.nodes[before].inputs[0]].ty
-        {
-            let (real, stored) = (node.inputs[0], graph.nodes[before].inputs[0]);
-            graph.nodes[position].inputs[0] = stored;
-            // The node would be no `QuantizeLinear` of integers for long: it goes, or gets its input back.
-            if bypass(graph, position) {
-                count += 1;
-                continue;
-            }
-            graph.nodes[position].inputs[0] = real;
-        }
-        position += 1;
+fn cancel_quantization(graph: &mut Draft, position: Place) -> Option<()> {
+    let node = &graph.nodes[position];
+    let Op::QuantizeLinear(quantize) = &node.op else {
+        return None;
+    };
+    let before = &graph.nodes[graph.producer(node.inputs[0])?];
+    let Op::DequantizeLinear(dequantize) = &before.op else {
+        return None;
+    };
+    let (real, stored) = (node.inputs[0], before.inputs[0]);
+    let ty = &graph.tensors[node.outputs[0]].ty;
+    if quantize.axis != dequantize.axis
+        || node.inputs[1..] != before.inputs[1..]
+        || ty.dtype.bytes() > 2
+        || *ty != graph.tensors[stored].ty
+    {
+        return None;
     }
-    count
+    // The node would be no `QuantizeLinear` of integers for long: it goes, or gets its input back.
+    graph.change(position, |node| node.inputs[0] = stored);
+    if bypass(graph, position) {
+        return Some(());
+    }
+    graph.change(position, |node| node.inputs[0] = real);
+    None
 }

@@ -1,5 +1,6 @@
 //! The pass `sink-reshapes`.
 
+use super::draft::{Draft, Place};
 use super::edit::{hoist_above_dequantize, is_per_tensor, move_behind, shape, sole_producer};
 use super::layer::broadcasts_along_channels;
 use super::stored::StoredConstant;
@@ -14,25 +15,15 @@ use crate::op::{Op, Reshape};
 /// Refuses where something else reads the reshaped tensor, where per-channel constants would lose their axis, and
 /// per-axis quantization. Exact: a reshape moves no element.
 pub(super) fn sink_reshapes(graph: &mut FloatGraph) -> usize {
-    let mut count = 0;
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        let moved = match &graph.nodes[position].op {
-            Op::Reshape(_) => hoist(graph, position),
-            Op::Binary(_) => sink_behind_binary(graph, position),
-            _ => sink(graph, position),
-        };
-        // After a move the same position holds the node that followed, or one that was looked at already.
-        match moved {
-            Some(()) => count += 1,
-            None => position += 1,
-        }
-    }
-    count
+    Draft::sweep(graph, |graph, position| match &graph.nodes[position].op {
+        Op::Reshape(_) => hoist(graph, position),
+        Op::Binary(_) => sink_behind_binary(graph, position),
+        _ => sink(graph, position),
+    })
 }
 
-/// The reshape that alone feeds input `input` of a node: its position, and the shape before it.
-fn reshape_before(graph: &FloatGraph, position: usize, input: usize) -> Option<(usize, Vec<usize>)> {
+/// The reshape that alone feeds input `input` of a node, and the shape before it.
+fn reshape_before(graph: &Draft, position: Place, input: usize) -> Option<(Place, Vec<usize>)> {
     let before = sole_producer(graph, graph.nodes[position].inputs[input])?;
     let Op::Reshape(_) = graph.nodes[before].op else {
         return None;
@@ -40,7 +31,7 @@ fn reshape_before(graph: &FloatGraph, position: usize, input: usize) -> Option<(
     Some((before, shape(graph, graph.nodes[before].inputs[0]).to_vec()))
 }
 
-fn sink(graph: &mut FloatGraph, position: usize) -> Option<()> {
+fn sink(graph: &mut Draft, position: Place) -> Option<()> {
     graph.nodes[position].inputs.first()?;
     let (before, inner) = reshape_before(graph, position, 0)?;
     let node = &graph.nodes[position];
@@ -53,14 +44,15 @@ fn sink(graph: &mut FloatGraph, position: usize) -> Option<()> {
     if !moves {
         return None;
     }
-    graph.nodes[position].inputs[0] = graph.nodes[before].inputs[0];
+    let source = graph.nodes[before].inputs[0];
+    graph.change(position, |node| node.inputs[0] = source);
     put_behind(graph, position, before, inner);
-    graph.nodes.remove(before);
+    graph.remove(before);
     Some(())
 }
 
 /// Gives the node's output the shape `inner`, and puts a reshape behind it that is named as the one at `before`.
-fn put_behind(graph: &mut FloatGraph, position: usize, before: usize, inner: Vec<usize>) {
+fn put_behind(graph: &mut Draft, position: Place, before: Place, inner: Vec<usize>) {
     let outer = graph.tensors[graph.nodes[position].outputs[0]].ty.clone();
     let behind = Node {
         name: graph.nodes[before].name.clone(),
@@ -71,7 +63,7 @@ fn put_behind(graph: &mut FloatGraph, position: usize, before: usize, inner: Vec
     move_behind(graph, position, TensorType::new(outer.dtype, inner), behind);
 }
 
-fn sink_behind_binary(graph: &mut FloatGraph, position: usize) -> Option<()> {
+fn sink_behind_binary(graph: &mut Draft, position: Place) -> Option<()> {
     let node = &graph.nodes[position];
     let outer = shape(graph, node.outputs[0]).to_vec();
     let (input, before, inner) = (0..2).find_map(|input| {
@@ -85,11 +77,12 @@ fn sink_behind_binary(graph: &mut FloatGraph, position: usize) -> Option<()> {
             return None;
         }
         for (input, before) in [(input, before), (other, also)] {
-            graph.nodes[position].inputs[input] = graph.nodes[before].inputs[0];
+            let source = graph.nodes[before].inputs[0];
+            graph.change(position, |node| node.inputs[input] = source);
         }
         put_behind(graph, position, before, inner);
-        graph.nodes.remove(before.max(also));
-        graph.nodes.remove(before.min(also));
+        graph.remove(before);
+        graph.remove(also);
         return Some(());
     }
     let constant = StoredConstant::find(graph, operand)?;
@@ -103,19 +96,19 @@ fn sink_behind_binary(graph: &mut FloatGraph, position: usize) -> Option<()> {
     } else {
         return None;
     };
-    graph.nodes[position].inputs[input] = graph.nodes[before].inputs[0];
-    let mut at = position;
+    let source = graph.nodes[before].inputs[0];
+    graph.change(position, |node| node.inputs[input] = source);
     if let Some(constant) = replaced {
-        let operand = constant.add_to(graph, &mut at);
-        graph.nodes[at].inputs[other] = operand;
+        let operand = constant.add_to(graph, position);
+        graph.change(position, |node| node.inputs[other] = operand);
     }
-    put_behind(graph, at, before, inner);
-    graph.nodes.remove(before);
+    put_behind(graph, position, before, inner);
+    graph.remove(before);
     Some(())
 }
 
 /// Moves a reshape before the `DequantizeLinear` whose result it alone reads.
-fn hoist(graph: &mut FloatGraph, position: usize) -> Option<()> {
+fn hoist(graph: &mut Draft, position: Place) -> Option<()> {
     let before = sole_producer(graph, graph.nodes[position].inputs[0])?;
     let Op::DequantizeLinear(op) = &graph.nodes[before].op else {
         return None;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::draft::{Draft, Place};
 use super::edit::{Tensor, add_constant, insert};
 use super::limit;
-use crate::ir::{FloatGraph, Node};
+use crate::ir::Node;
 use crate::op::tensor::{Values, row_major_strides, strided_indices};
 use crate::op::{DequantizeLinear, Op};
 
@@ -31,7 +32,7 @@ pub(super) struct Dequantize {
 
 impl StoredConstant {
     /// The constant that `tensor` is or stands for; not a large one in a file.
-    pub(super) fn find(graph: &FloatGraph, tensor: Tensor) -> Option<Self> {
+    pub(super) fn find(graph: &Draft, tensor: Tensor) -> Option<Self> {
         if let Some(values) = &graph.tensors[tensor].data {
             if !limit::allows_copy(graph, tensor) {
                 return None;
@@ -142,9 +143,8 @@ impl StoredConstant {
         }
     }
 
-    /// The operand in the graph: a new constant and, of integers, a new `DequantizeLinear` before `position`, which
-    /// then counts one more.
-    pub(super) fn add_to(self, graph: &mut FloatGraph, position: &mut usize) -> Tensor {
+    /// The operand in the graph: a new constant and, of integers, a new `DequantizeLinear` before `position`.
+    pub(super) fn add_to(self, graph: &mut Draft, position: Place) -> Tensor {
         let ty = self.values.ty();
         let stored = add_constant(graph, &self.name, Arc::unwrap_or_clone(self.values));
         let Some(dequantize) = self.dequantize else {
@@ -159,8 +159,6 @@ impl StoredConstant {
             outputs: Vec::new(),
         };
         let real = crate::op::tensor::TensorType::new(graph.tensors[dequantize.scale].ty.dtype, ty.shape);
-        let output = insert(graph, *position, node, &dequantize.output, real);
-        *position += 1;
-        output
+        insert(graph, position, node, &dequantize.output, real)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::draft::Draft;
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node};
 use crate::op::tensor::{DType, Data, TensorType, Values};
 use crate::op::{DequantizeLinear, DequantizeTo, Op, QuantizeLinear, QuantizeTo};
@@ -46,22 +47,25 @@ fn widened(graph: &FloatGraph) -> Option<FloatGraph> {
             }
         }
     }
-    for position in 0..out.nodes.len() {
-        let node = out.nodes[position].clone();
-        out.nodes[position] = widened_node(&mut out, node);
-        let node = &out.nodes[position];
-        let types: Vec<&TensorType> = node.inputs.iter().map(|&input| &out.tensors[input].ty).collect();
-        let found = node.op.output_types(&types).ok()?;
-        let wanted = node.outputs.iter().map(|&output| &out.tensors[output].ty);
-        if !found.iter().eq(wanted) {
-            return None;
+    Draft::edit(&mut out, |out| {
+        for position in out.places() {
+            let node = widened_node(out, out.nodes[position].clone());
+            out.change(position, |old| *old = node);
+            let node = &out.nodes[position];
+            let types: Vec<&TensorType> = node.inputs.iter().map(|&input| &out.tensors[input].ty).collect();
+            let found = node.op.output_types(&types).ok()?;
+            let wanted = node.outputs.iter().map(|&output| &out.tensors[output].ty);
+            if !found.iter().eq(wanted) {
+                return None;
+            }
         }
-    }
+        Some(())
+    })?;
     Some(out)
 }
 
 /// A node with the types that it names itself widened; quantization takes the forms that the quantizer knows.
-fn widened_node(graph: &mut FloatGraph, mut node: Node<FloatTensor>) -> Node<FloatTensor> {
+fn widened_node(graph: &mut Draft, mut node: Node<FloatTensor>) -> Node<FloatTensor> {
     match &mut node.op {
         Op::Cast(cast) => cast.to = widened_type(cast.to),
         Op::QuantizeTo(op) => {
@@ -89,7 +93,7 @@ fn widened_node(graph: &mut FloatGraph, mut node: Node<FloatTensor>) -> Node<Flo
 }
 
 /// Whether a quantization has the form that becomes tensors' parameters.
-fn is_plain(graph: &FloatGraph, node: &Node<FloatTensor>, codes: DType, block_size: usize) -> bool {
+fn is_plain(graph: &Draft, node: &Node<FloatTensor>, codes: DType, block_size: usize) -> bool {
     block_size == 0
         && matches!(
             codes,
@@ -99,11 +103,7 @@ fn is_plain(graph: &FloatGraph, node: &Node<FloatTensor>, codes: DType, block_si
 }
 
 /// The inputs of a quantization with the zero points that it may leave out.
-fn with_zero_point(
-    graph: &mut FloatGraph,
-    node: &Node<FloatTensor>,
-    dtype: DType,
-) -> Vec<Handle<FloatTensor>> {
+fn with_zero_point(graph: &mut Draft, node: &Node<FloatTensor>, dtype: DType) -> Vec<Handle<FloatTensor>> {
     let mut inputs = node.inputs.clone();
     if inputs.len() == 2 {
         let shape = graph.tensors[inputs[1]].ty.shape.clone();

@@ -1,15 +1,15 @@
 //! A transpose before a flattening reshape and a `Dense` only renumbers the columns of the weights.
 
+use super::super::draft::{Draft, Place};
 use super::super::edit::{Tensor, is_per_tensor, shape, sole_producer};
 use super::super::stored::StoredConstant;
 use super::permutation::moves_only_units;
-use crate::ir::FloatGraph;
 use crate::op::Op;
 use crate::op::tensor::{row_major_strides, strided_indices};
 
 /// Where the `Dense` at `position` reads a flattened, transposed tensor, perhaps through elementwise nodes, lets the
 /// reshape read the tensor itself and reorders the columns of the weights.
-pub(super) fn fold(graph: &mut FloatGraph, position: usize) -> Option<()> {
+pub(super) fn fold(graph: &mut Draft, position: Place) -> Option<()> {
     let [input, weights, ..] = graph.nodes[position].inputs[..] else {
         return None;
     };
@@ -26,15 +26,14 @@ pub(super) fn fold(graph: &mut FloatGraph, position: usize) -> Option<()> {
     }
     let from = columns_from(shape(graph, source), &transpose.perm, columns)?;
     let weights = StoredConstant::find(graph, weights)?.with_columns_from(&from)?;
-    graph.nodes[reshape].inputs[0] = source;
-    let mut at = position;
-    let weights = weights.add_to(graph, &mut at);
-    graph.nodes[at].inputs[1] = weights;
+    graph.change(reshape, |node| node.inputs[0] = source);
+    let weights = weights.add_to(graph, position);
+    graph.change(position, |node| node.inputs[1] = weights);
     Some(())
 }
 
 /// The reshape behind which only elementwise nodes, each read once, lead to `tensor`.
-fn flattening(graph: &FloatGraph, mut tensor: Tensor) -> Option<usize> {
+fn flattening(graph: &Draft, mut tensor: Tensor) -> Option<Place> {
     loop {
         let position = sole_producer(graph, tensor)?;
         let node = &graph.nodes[position];

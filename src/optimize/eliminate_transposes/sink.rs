@@ -1,5 +1,6 @@
 //! How a transpose passes each operator.
 
+use super::super::draft::{Draft, Place};
 use super::super::edit::{
     Tensor, bypass, hoist_above_dequantize, insert, is_per_tensor, move_behind, shape, sole_producer,
 };
@@ -19,24 +20,12 @@ pub(super) fn run(graph: &mut FloatGraph, share: bool) {
     // A sweep carries transposes all the way down; more are needed where one clears the way for another, which happens
     // at most once per node.
     for _ in 0..=graph.nodes.len() {
-        let mut changed = false;
-        let mut position = 0;
-        while position < graph.nodes.len() {
-            changed |= step(graph, position, share).is_some();
-            position += 1;
-        }
-        if !changed {
+        if Draft::sweep(graph, |graph, position| step(graph, position, share)) == 0 {
             break;
         }
         remove_dead(graph);
     }
-    let mut position = 0;
-    while position < graph.nodes.len() {
-        // The transpose moves one place up, so that the place is looked at again.
-        if hoist(graph, position).is_none() {
-            position += 1;
-        }
-    }
+    Draft::sweep(graph, hoist);
 }
 
 /// A transpose that may move behind its reader: what it transposes, how, and its name.
@@ -46,7 +35,7 @@ struct Transposed {
     name: String,
 }
 
-fn transposed(graph: &FloatGraph, tensor: Tensor, share: bool) -> Option<Transposed> {
+fn transposed(graph: &Draft, tensor: Tensor, share: bool) -> Option<Transposed> {
     let node = &graph.nodes[graph.producer(tensor)?];
     let Op::Transpose(op) = &node.op else {
         return None;
@@ -58,7 +47,7 @@ fn transposed(graph: &FloatGraph, tensor: Tensor, share: bool) -> Option<Transpo
     })
 }
 
-fn step(graph: &mut FloatGraph, position: usize, share: bool) -> Option<()> {
+fn step(graph: &mut Draft, position: Place, share: bool) -> Option<()> {
     match &graph.nodes[position].op {
         Op::Transpose(op) => {
             let perm = op.perm.clone();
@@ -73,13 +62,14 @@ fn step(graph: &mut FloatGraph, position: usize, share: bool) -> Option<()> {
 }
 
 /// A transpose by itself: behind another one, in order, of units only, or of a constant.
-fn simplify(graph: &mut FloatGraph, position: usize, perm: &[usize]) -> Option<()> {
+fn simplify(graph: &mut Draft, position: Place, perm: &[usize]) -> Option<()> {
     let input = graph.nodes[position].inputs[0];
     if let Some(first) = transposed(graph, input, true) {
-        let node = &mut graph.nodes[position];
-        node.inputs[0] = first.input;
-        node.op = Op::Transpose(Transpose {
-            perm: compose(&first.perm, perm),
+        graph.change(position, |node| {
+            node.inputs[0] = first.input;
+            node.op = Op::Transpose(Transpose {
+                perm: compose(&first.perm, perm),
+            });
         });
         return Some(());
     }
@@ -88,36 +78,36 @@ fn simplify(graph: &mut FloatGraph, position: usize, perm: &[usize]) -> Option<(
     }
     let output = graph.nodes[position].outputs[0];
     if let Some(constant) = StoredConstant::find(graph, input)
-        && !graph.outputs.contains(&output)
+        && !graph.is_output(output)
     {
-        let mut at = position;
-        let constant = constant.transposed(perm).add_to(graph, &mut at);
-        graph.replace_uses(output, constant);
-        graph.nodes.remove(at);
+        let constant = constant.transposed(perm).add_to(graph, position);
+        graph.replace_reads(output, constant);
+        graph.remove(position);
         return Some(());
     }
     if moves_only_units(shape(graph, input), perm) {
         let shape = shape(graph, output).to_vec();
-        graph.nodes[position].op = Op::Reshape(Reshape { shape });
+        graph.change(position, |node| node.op = Op::Reshape(Reshape { shape }));
         return Some(());
     }
     None
 }
 
 /// Moves a transpose behind a node that acts on its first input.
-fn pass(graph: &mut FloatGraph, position: usize, share: bool) -> Option<()> {
+fn pass(graph: &mut Draft, position: Place, share: bool) -> Option<()> {
     let node = &graph.nodes[position];
     let before = transposed(graph, *node.inputs.first()?, share)?;
     let (op, perm) = passed(graph, node, &before)?;
-    let node = &mut graph.nodes[position];
-    node.op = op;
-    node.inputs[0] = before.input;
+    graph.change(position, |node| {
+        node.op = op;
+        node.inputs[0] = before.input;
+    });
     put_behind(graph, position, perm, before.name);
     Some(())
 }
 
 /// Gives the node's output the order of axes before a transpose by `perm`, and puts that transpose behind it.
-fn put_behind(graph: &mut FloatGraph, position: usize, perm: Vec<usize>, name: String) {
+fn put_behind(graph: &mut Draft, position: Place, perm: Vec<usize>, name: String) {
     let outer = &graph.tensors[graph.nodes[position].outputs[0]].ty;
     let inner = TensorType::new(outer.dtype, permute_back(&outer.shape, &perm));
     let behind = Node {
@@ -130,7 +120,7 @@ fn put_behind(graph: &mut FloatGraph, position: usize, perm: Vec<usize>, name: S
 }
 
 /// The operator on the tensor before the transpose, and the transpose behind it.
-fn passed(graph: &FloatGraph, node: &Node<FloatTensor>, before: &Transposed) -> Option<(Op, Vec<usize>)> {
+fn passed(graph: &Draft, node: &Node<FloatTensor>, before: &Transposed) -> Option<(Op, Vec<usize>)> {
     let perm = &before.perm;
     let keeps_last = perm.last().is_some_and(|&last| last + 1 == perm.len());
     let same = |op: Op| Some((op, perm.clone()));
@@ -247,7 +237,7 @@ enum Operand {
 }
 
 /// Moves the common transpose of operands behind an elementwise operator or a `Concat`.
-fn pass_operands(graph: &mut FloatGraph, position: usize, share: bool) -> Option<()> {
+fn pass_operands(graph: &mut Draft, position: Place, share: bool) -> Option<()> {
     let node = &graph.nodes[position];
     let rank = shape(graph, node.outputs[0]).len();
     let elementwise = !matches!(node.op, Op::Concat(_));
@@ -260,14 +250,15 @@ fn pass_operands(graph: &mut FloatGraph, position: usize, share: bool) -> Option
             .collect();
         Some((before, operands?))
     })?;
-    if let Op::Concat(op) = &mut graph.nodes[position].op {
-        op.axis = before.perm[op.axis];
-    }
-    let mut at = position;
+    graph.change(position, |node| {
+        if let Op::Concat(op) = &mut node.op {
+            op.axis = before.perm[op.axis];
+        }
+    });
     for (i, operand) in operands.into_iter().enumerate() {
         let input = match operand {
             Operand::Tensor(tensor) => tensor,
-            Operand::Constant(constant) => constant.add_to(graph, &mut at),
+            Operand::Constant(constant) => constant.add_to(graph, position),
             Operand::Reshaped(tensor, shape) => {
                 let FloatTensor { name, ty, .. } = graph.tensors[tensor].clone();
                 let node = Node {
@@ -276,18 +267,16 @@ fn pass_operands(graph: &mut FloatGraph, position: usize, share: bool) -> Option
                     inputs: vec![tensor],
                     outputs: Vec::new(),
                 };
-                let reshaped = insert(graph, at, node, &name, TensorType::new(ty.dtype, shape));
-                at += 1;
-                reshaped
+                insert(graph, position, node, &name, TensorType::new(ty.dtype, shape))
             }
         };
-        graph.nodes[at].inputs[i] = input;
+        graph.change(position, |node| node.inputs[i] = input);
     }
-    put_behind(graph, at, before.perm, before.name);
+    put_behind(graph, position, before.perm, before.name);
     Some(())
 }
 
-fn operand(graph: &FloatGraph, tensor: Tensor, perm: &[usize], elementwise: bool) -> Option<Operand> {
+fn operand(graph: &Draft, tensor: Tensor, perm: &[usize], elementwise: bool) -> Option<Operand> {
     if let Some(other) = transposed(graph, tensor, true)
         && other.perm == perm
     {
@@ -311,7 +300,7 @@ fn operand(graph: &FloatGraph, tensor: Tensor, perm: &[usize], elementwise: bool
 }
 
 /// Moves a transpose before the `DequantizeLinear` whose result it alone reads.
-fn hoist(graph: &mut FloatGraph, position: usize) -> Option<()> {
+fn hoist(graph: &mut Draft, position: Place) -> Option<()> {
     let node = &graph.nodes[position];
     let Op::Transpose(transpose) = &node.op else {
         return None;
