@@ -10,6 +10,7 @@ mod data;
 mod emit;
 mod firmware;
 mod format;
+mod growth;
 mod import;
 mod ir;
 mod kernels;

@@ -252,37 +252,57 @@ impl<T> Graph<T> {
         }
     }
 
-    /// Position of the node that produces `tensor`; `None` for inputs and constants.
+    /// Position of the node that produces `tensor`; `None` for inputs and constants. Walks over the nodes: whoever asks
+    /// for many tensors asks [`Graph::neighbours`].
     pub fn producer(&self, tensor: Handle<T>) -> Option<usize> {
         self.nodes.iter().position(|node| node.outputs.contains(&tensor))
     }
 
-    /// Positions of the nodes that read `tensor`, each once.
+    /// Positions of the nodes that read `tensor`, each once. Walks over the nodes.
     pub fn readers(&self, tensor: Handle<T>) -> Vec<usize> {
         (0..self.nodes.len())
             .filter(|&i| self.nodes[i].inputs.contains(&tensor))
             .collect()
     }
 
-    /// Whether `tensor` is read by exactly one node input and is no output of the graph.
-    pub fn has_one_reader(&self, tensor: Handle<T>) -> bool {
-        let reads = self
-            .nodes
-            .iter()
-            .flat_map(|node| &node.inputs)
-            .filter(|&&input| input == tensor)
-            .count();
-        reads == 1 && !self.outputs.contains(&tensor)
-    }
-
-    /// Makes every reader of `old`, and the graph's outputs, read `new` instead.
-    pub fn replace_uses(&mut self, old: Handle<T>, new: Handle<T>) {
-        let inputs = self.nodes.iter_mut().flat_map(|node| &mut node.inputs);
-        for tensor in inputs.chain(&mut self.outputs) {
-            if *tensor == old {
-                *tensor = new;
+    /// What stands around each tensor, by the tensors' indices, found in one walk.
+    pub fn neighbours(&self) -> Vec<Neighbours> {
+        let mut neighbours = vec![Neighbours::default(); self.tensors.len()];
+        for (position, node) in self.nodes.iter().enumerate() {
+            for input in &node.inputs {
+                neighbours[input.index()].reads += 1;
+            }
+            for output in &node.outputs {
+                neighbours[output.index()].producer = Some(position);
             }
         }
+        for input in &self.inputs {
+            neighbours[input.index()].is_input = true;
+        }
+        for output in &self.outputs {
+            neighbours[output.index()].is_output = true;
+        }
+        neighbours
+    }
+}
+
+/// What stands around a tensor of a graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// Position of the node that produces it; `None` for inputs and constants.
+    pub producer: Option<usize>,
+    /// How many inputs of nodes it is.
+    pub reads: usize,
+    /// Whether it is an input of the graph.
+    pub is_input: bool,
+    /// Whether it is an output of the graph.
+    pub is_output: bool,
+}
+
+impl Neighbours {
+    /// Whether it is read by exactly one node input and is no output of the graph.
+    pub fn has_one_reader(self) -> bool {
+        self.reads == 1 && !self.is_output
     }
 }
 

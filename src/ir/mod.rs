@@ -8,7 +8,7 @@ mod samples;
 pub mod text;
 pub mod verify;
 
-pub use graph::{Arena, FloatGraph, FloatTensor, Graph, Handle, Node, QuantGraph, TensorInfo};
+pub use graph::{Arena, FloatGraph, FloatTensor, Graph, Handle, Neighbours, Node, QuantGraph, TensorInfo};
 pub use metadata::Metadata;
 pub use problem::Problem;
 pub use program::{Access, Buffer, LiveRange, MemoryPlan, Port, Program, Step, StepGuard, StoredBytes};

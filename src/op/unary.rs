@@ -129,6 +129,12 @@ impl UnaryKind {
         }
     }
 
+    /// The function of one real, in f64.
+    pub fn of(self, x: f64) -> f64 {
+        let (function, alpha, beta) = self.function();
+        function.apply(x, f64::from(alpha), f64::from(beta))
+    }
+
     /// The clamp that it is, if it is one.
     pub fn clamp(self) -> Option<Clamp> {
         if let Self::Clamp(clamp) = self {

@@ -99,7 +99,7 @@ impl Draft {
             let mut count = 0;
             let mut next = draft.first;
             while let Some(place) = next {
-                if draft.nodes.0[place.0 as usize].node.is_some() {
+                if draft.holds(place) {
                     count += usize::from(rewrite(draft, place).is_some());
                 }
                 next = draft.nodes.0[place.0 as usize].behind;
@@ -133,6 +133,20 @@ impl Draft {
     pub(super) fn has_one_reader(&self, tensor: Tensor) -> bool {
         let around = &self.around[tensor.index()];
         around.reads == 1 && !around.is_output
+    }
+
+    /// Whether a node is still there.
+    pub(super) fn holds(&self, place: Place) -> bool {
+        self.nodes.0[place.0 as usize].node.is_some()
+    }
+
+    /// Whether nothing needs a node's outputs.
+    pub(super) fn is_dead(&self, place: Place) -> bool {
+        let mut outputs = self.nodes[place].outputs.iter();
+        outputs.all(|output| {
+            let around = &self.around[output.index()];
+            around.reads == 0 && !around.is_output
+        })
     }
 
     /// Lets every node that reads `old` read `new` instead; tells how many inputs changed. Outputs of the graph stay.

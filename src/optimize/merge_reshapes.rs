@@ -1,6 +1,6 @@
 //! The pass `merge-reshapes`.
 
-use super::draft::Draft;
+use super::draft::{Draft, Place};
 use crate::ir::FloatGraph;
 use crate::op::Op;
 
@@ -8,17 +8,23 @@ use crate::op::Op;
 ///
 /// A reshape back to the original shape is left for `remove-identities`. Exact.
 pub(super) fn merge_reshapes(graph: &mut FloatGraph) -> usize {
-    Draft::sweep(graph, |graph, position| {
-        let node = &graph.nodes[position];
-        let Op::Reshape(_) = node.op else {
-            return None;
-        };
-        let before = &graph.nodes[graph.producer(node.inputs[0])?];
-        let Op::Reshape(_) = before.op else {
-            return None;
-        };
-        let source = before.inputs[0];
-        graph.change(position, |node| node.inputs[0] = source);
-        Some(())
-    })
+    Draft::sweep(graph, merge)
+}
+
+/// Lets the `Reshape` at `position` read what the one before it reads.
+pub(super) fn merge(graph: &mut Draft, position: Place) -> Option<()> {
+    let node = &graph.nodes[position];
+    let Op::Reshape(_) = node.op else {
+        return None;
+    };
+    let first = graph.producer(node.inputs[0])?;
+    let Op::Reshape(_) = graph.nodes[first].op else {
+        return None;
+    };
+    let source = graph.nodes[first].inputs[0];
+    graph.change(position, |node| node.inputs[0] = source);
+    if graph.is_dead(first) {
+        graph.remove(first);
+    }
+    Some(())
 }

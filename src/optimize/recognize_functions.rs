@@ -20,19 +20,31 @@ const MOST_NODES: usize = 16;
 /// element may move by what the roundings between the nodes were, and no longer overflows on the way.
 pub(super) fn recognize_functions(graph: &mut FloatGraph) -> usize {
     let points = points();
+    let mut probes = Probes::new();
     Draft::edit(graph, |graph| {
         let mut count = 0;
         // From the back: a function's last node comes before the parts that are functions themselves.
         for position in graph.places().into_iter().rev() {
-            let found = cones(graph, position)
+            if !graph.holds(position) {
+                continue;
+            }
+            let cones = cones(graph, position);
+            let found = cones
                 .iter()
                 .rev()
-                .find_map(|cone| Some((cone.root, name(graph, cone, &points)?)));
-            if let Some((root, kind)) = found {
+                .find_map(|cone| Some((cone, name(graph, cone, &mut probes, &points)?)));
+            probes.known.remove(&position);
+            if let Some((cone, kind)) = found {
                 graph.change(position, |node| {
                     node.op = Op::Unary(Unary { kind });
-                    node.inputs = vec![root];
+                    node.inputs = vec![cone.root];
                 });
+                // What only served the function is not looked at again.
+                for &place in cone.nodes.iter().rev() {
+                    if graph.is_dead(place) {
+                        graph.remove(place);
+                    }
+                }
                 count += 1;
             }
         }
@@ -114,9 +126,65 @@ fn points() -> Values {
     Values::new([points.len()], Data::F64(points))
 }
 
+/// A few of the points, and what nodes give there: most cones are told from all functions by them, and what one cone
+/// computed serves the next.
+struct Probes {
+    at: Values,
+    /// By node: its value as a function of a root.
+    known: BTreeMap<Place, Vec<(Tensor, Values)>>,
+}
+
+impl Probes {
+    fn new() -> Self {
+        Self {
+            at: Values::new([3], Data::F64(vec![1.35, -2.6, 0.4])),
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// The value of a tensor within a cone over this root.
+    fn value(&mut self, graph: &Draft, tensor: Tensor, root: Tensor) -> Option<Values> {
+        if tensor == root {
+            return Some(self.at.clone());
+        }
+        let place = graph.producer(tensor)?;
+        let known = self.known.get(&place);
+        if let Some((_, value)) = known.and_then(|known| known.iter().find(|(of, _)| *of == root)) {
+            return Some(value.clone());
+        }
+        let value = applied(graph, place, |input| self.value(graph, input, root))?;
+        self.known.entry(place).or_default().push((root, value.clone()));
+        Some(value)
+    }
+}
+
+/// A node's value in f64, where `value` is that of an input and all others are numbers.
+fn applied(
+    graph: &Draft,
+    position: Place,
+    mut value: impl FnMut(Tensor) -> Option<Values>,
+) -> Option<Values> {
+    let node = &graph.nodes[position];
+    let inputs: Vec<Values> = node
+        .inputs
+        .iter()
+        .map(|&input| match &graph.tensors[input].data {
+            Some(number) => Some(Values::new([], number.data.cast(DType::F64))),
+            None => value(input),
+        })
+        .collect::<Option<_>>()?;
+    node.op.eval(&inputs.iter().collect::<Vec<_>>()).ok()?.pop()
+}
+
 /// The function that a cone computes, if it has a name.
-fn name(graph: &Draft, cone: &Cone, points: &Values) -> Option<UnaryKind> {
-    let wanted = evaluate(graph, cone, points)?;
+fn name(graph: &Draft, cone: &Cone, probes: &mut Probes, points: &Values) -> Option<UnaryKind> {
+    let last = graph.nodes[*cone.nodes.last()?].outputs[0];
+    let probed = probes.value(graph, last, cone.root)?.to_f64();
+    let at = probes.at.to_f64();
+    let may_be = |kind: &UnaryKind| {
+        let mut pairs = probed.iter().zip(&at);
+        pairs.all(|(&wanted, &x)| close(wanted, kind.of(x)))
+    };
     let mut numbers: Vec<f32> = Vec::new();
     for &position in &cone.nodes {
         let inputs = graph.nodes[position].inputs.iter();
@@ -129,10 +197,15 @@ fn name(graph: &Draft, cone: &Cone, points: &Values) -> Option<UnaryKind> {
             numbers.extend([clamp.min, clamp.max].into_iter().flatten());
         }
     }
-    candidates(&numbers).into_iter().find(|&kind| {
-        let unary = Op::Unary(Unary { kind });
-        let found = unary.eval(&[points]).ok().and_then(|mut values| values.pop());
-        found.is_some_and(|found| agree(&wanted, &found.to_f64()))
+    let mut likely = candidates(&numbers);
+    likely.retain(may_be);
+    if likely.is_empty() {
+        return None;
+    }
+    let wanted = evaluate(graph, cone, points)?;
+    likely.into_iter().find(|&kind| {
+        let found: Vec<f64> = points.to_f64().into_iter().map(|x| kind.of(x)).collect();
+        agree(&wanted, &found)
     })
 }
 
@@ -140,17 +213,8 @@ fn name(graph: &Draft, cone: &Cone, points: &Values) -> Option<UnaryKind> {
 fn evaluate(graph: &Draft, cone: &Cone, points: &Values) -> Option<Vec<f64>> {
     let mut known: BTreeMap<Tensor, Values> = BTreeMap::from([(cone.root, points.clone())]);
     for &position in &cone.nodes {
-        let node = &graph.nodes[position];
-        let inputs: Vec<Values> = node
-            .inputs
-            .iter()
-            .map(|input| match &graph.tensors[*input].data {
-                Some(number) => Some(Values::new([], number.data.cast(DType::F64))),
-                None => known.get(input).cloned(),
-            })
-            .collect::<Option<_>>()?;
-        let value = node.op.eval(&inputs.iter().collect::<Vec<_>>()).ok()?.pop()?;
-        known.insert(node.outputs[0], value);
+        let value = applied(graph, position, |input| known.get(&input).cloned())?;
+        known.insert(graph.nodes[position].outputs[0], value);
     }
     let last = graph.nodes[*cone.nodes.last()?].outputs[0];
     Some(known.remove(&last)?.to_f64())
@@ -214,9 +278,12 @@ fn candidates(numbers: &[f32]) -> Vec<UnaryKind> {
 /// Whether two functions are the same but for the roundings of constants, wherever the one in the graph does not
 /// overflow.
 fn agree(wanted: &[f64], found: &[f64]) -> bool {
-    let close = |(wanted, found): (&f64, &f64)| {
-        !wanted.is_finite() || (wanted - found).abs() <= 2e-6 * (1.0 + wanted.abs())
-    };
     let finite = wanted.iter().filter(|wanted| wanted.is_finite()).count();
-    finite > wanted.len() / 2 && wanted.iter().zip(found).all(close)
+    let mut pairs = wanted.iter().zip(found);
+    finite > wanted.len() / 2 && pairs.all(|(&wanted, &found)| close(wanted, found))
+}
+
+/// Whether two values differ by roundings of constants at most, or the one in the graph overflows.
+fn close(wanted: f64, found: f64) -> bool {
+    !wanted.is_finite() || (wanted - found).abs() <= 2e-6 * (1.0 + wanted.abs())
 }

@@ -3,20 +3,23 @@
 use super::draft::{Draft, Place};
 use super::edit::{hoist_above_dequantize, is_per_tensor, move_behind, shape, sole_producer};
 use super::layer::broadcasts_along_channels;
+use super::merge_reshapes::merge;
 use super::stored::StoredConstant;
 use crate::ir::{FloatGraph, Node};
 use crate::op::tensor::TensorType;
 use crate::op::{Op, Reshape};
 
 /// Moves reshapes out from between layers and what could fuse into them: behind activations, casts, `QuantizeLinear`,
-/// batch normalization and arithmetic with constants or equally reshaped tensors; and before `DequantizeLinear`.
-/// One-dimensional networks, imported with a reshape at either side of every convolution, become neighbours so.
+/// batch normalization and arithmetic with constants or equally reshaped tensors; and before `DequantizeLinear`. Two
+/// that meet become one. One-dimensional networks, imported with a reshape at either side of every convolution, become
+/// neighbours so.
 ///
 /// Refuses where something else reads the reshaped tensor, where per-channel constants would lose their axis, and
 /// per-axis quantization. Exact: a reshape moves no element.
 pub(super) fn sink_reshapes(graph: &mut FloatGraph) -> usize {
     Draft::sweep(graph, |graph, position| match &graph.nodes[position].op {
-        Op::Reshape(_) => hoist(graph, position),
+        // One that moved here meets the next one, and both move on as one.
+        Op::Reshape(_) => merge(graph, position).or_else(|| hoist(graph, position)),
         Op::Binary(_) => sink_behind_binary(graph, position),
         _ => sink(graph, position),
     })

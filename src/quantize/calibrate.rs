@@ -90,16 +90,18 @@ fn choose_params(graph: &FloatGraph, ranges: &[Option<Range>]) -> Vec<Option<Qua
 /// be rescaled on the way into it.
 fn shared_with(graph: &FloatGraph) -> Vec<Handle<FloatTensor>> {
     let mut shared: Vec<_> = graph.tensors.handles().collect();
+    let neighbours = graph.neighbours();
     for node in graph.nodes.iter().rev() {
         if !matches!(node.op, Op::Concat(_)) {
             continue;
         }
         let root = shared[node.outputs[0].index()];
         for &input in &node.inputs {
-            let free = graph
-                .producer(input)
+            let around = neighbours[input.index()];
+            let free = around
+                .producer
                 .is_some_and(|producer| graph.nodes[producer].op.output_params() == OutputParams::Observed);
-            if free && graph.has_one_reader(input) {
+            if free && around.has_one_reader() {
                 shared[input.index()] = root;
             }
         }

@@ -40,6 +40,8 @@ pub struct Executor<'g> {
     graph: &'g FloatGraph,
     /// One per node.
     prepared: Vec<Prepared>,
+    /// By tensor: which input of the graph it is.
+    inputs: Vec<Option<usize>>,
     /// Per node, the tensors that no later node reads and that are no outputs.
     dead_after: Vec<Vec<Handle<FloatTensor>>>,
 }
@@ -55,9 +57,14 @@ impl<'g> Executor<'g> {
             .iter()
             .map(|node| Prepared::new(graph, node))
             .collect::<Result<_, _>>()?;
+        let mut inputs = vec![None; graph.tensors.len()];
+        for (index, input) in graph.inputs.iter().enumerate() {
+            inputs[input.index()].get_or_insert(index);
+        }
         Ok(Self {
             graph,
             prepared,
+            inputs,
             dead_after: dead_after(graph),
         })
     }
@@ -79,6 +86,7 @@ impl<'g> Executor<'g> {
         self.check_inputs(inputs)?;
         let mut tensors = Tensors {
             graph: self.graph,
+            places: &self.inputs,
             inputs,
             computed: vec![None; self.graph.tensors.len()],
         };
@@ -146,6 +154,8 @@ impl<'g> Executor<'g> {
 /// The values at hand during a run.
 struct Tensors<'r> {
     graph: &'r FloatGraph,
+    /// By tensor: which input of the graph it is.
+    places: &'r [Option<usize>],
     inputs: &'r [Values],
     /// What nodes gave and what is still read, by tensor.
     computed: Vec<Option<Values>>,
@@ -156,10 +166,7 @@ impl Tensors<'_> {
         let computed = self.computed[tensor.index()].as_ref();
         computed
             .or(self.graph.tensors[tensor].data.as_deref())
-            .or_else(|| {
-                let position = self.graph.inputs.iter().position(|&input| input == tensor);
-                position.map(|i| &self.inputs[i])
-            })
+            .or_else(|| self.places[tensor.index()].map(|index| &self.inputs[index]))
     }
 
     fn get(&self, node: &Node<FloatTensor>, tensor: Handle<FloatTensor>) -> Result<&Values, ReferenceError> {

@@ -29,6 +29,7 @@ pub fn find(graph: &QuantGraph, layout: IoLayout) -> Edges {
     if layout == IoLayout::Keep {
         return edges;
     }
+    let neighbours = graph.neighbours();
     for (node, left_out) in graph.nodes.iter().zip(&mut edges.left_out) {
         let Op::Transpose(transpose) = &node.op else {
             continue;
@@ -46,14 +47,11 @@ pub fn find(graph: &QuantGraph, layout: IoLayout) -> Edges {
                 .iter()
                 .eq([0, rank - 1].iter().chain(&Vec::from_iter(1..rank - 1)));
         // For rank 3 both are the same permutation, so the position decides, not the permutation.
-        if to_last && graph.inputs.contains(&source) && graph.has_one_reader(source) {
+        let (before, behind) = (neighbours[source.index()], neighbours[output.index()]);
+        if to_last && before.is_input && before.has_one_reader() {
             *left_out = true;
             replace(&mut edges.inputs, source, output);
-        } else if to_first
-            && graph.readers(output).is_empty()
-            && graph.outputs.contains(&output)
-            && graph.tensors[source].data.is_none()
-        {
+        } else if to_first && behind.reads == 0 && behind.is_output && graph.tensors[source].data.is_none() {
             *left_out = true;
             replace(&mut edges.outputs, output, source);
         }
