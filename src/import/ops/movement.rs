@@ -166,6 +166,9 @@ fn split(call: &mut Call<'_>) -> Made {
     if count.is_some_and(|count| usize::try_from(count) != Ok(outputs)) {
         return Err(misfit(format!("num_outputs {}", count.unwrap_or_default())));
     }
+    if count.is_some() && given.is_some() {
+        return Err(misfit("both extents and num_outputs".to_owned()));
+    }
     let extents: Vec<usize> = match given {
         Some(given) => {
             let extents: Option<Vec<usize>> = given.iter().map(|&own| usize::try_from(own).ok()).collect();
