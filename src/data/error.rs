@@ -36,9 +36,9 @@ pub enum DataProblem {
     /// It would grow out of all proportion when unpacked, or beyond what it says.
     #[error("would grow from {stored} bytes to {bytes} or more when unpacked, as no array of data does")]
     Bomb {
-        /// Bytes unpacked.
+        /// Bytes that the archive's arrays take up to this one when unpacked.
         bytes: u64,
-        /// Bytes in the archive.
+        /// Bytes of the archive.
         stored: u64,
     },
     /// It is stored in Fortran order.
