@@ -5,7 +5,7 @@ mod bad;
 pub(crate) mod control;
 mod elementwise;
 mod external;
-mod functions;
+pub(crate) mod functions;
 mod nodes;
 pub(crate) mod onnx;
 mod onnxruntime;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use tinsmith::data::npy;
 use tinsmith::op::tensor::{Data, Values};
 use tinsmith_proto::tensor_proto::{DataLocation, DataType};
 use tinsmith_proto::{StringStringEntryProto, TensorProto};
@@ -296,4 +297,24 @@ fn archives_that_explode_are_refused() {
     bench
         .run("check digits.onnx --input header.npy --expect eval_y.npy")
         .fails(2, &["header.npy", "a header of at most 65536 bytes"]);
+}
+
+#[test]
+fn archives_that_explode_together_are_refused() {
+    let bench = Bench::new();
+    // Forty arrays of 4 MiB that no one would take for a bomb: 160 MiB in 160 kB.
+    let zeros = npy::encode(&[1 << 20], &Data::F32(vec![0.0; 1 << 20]));
+    let mut writer = npyz::zip::ZipWriter::new(fs::File::create(bench.path("many.npz")).unwrap());
+    for i in 0..40 {
+        let options = npyz::zip::write::FileOptions::default();
+        let options = options.compression_method(npyz::zip::CompressionMethod::Deflated);
+        writer.start_file(format!("arr_{i}.npy"), options).unwrap();
+        std::io::Write::write_all(&mut writer, &zeros).unwrap();
+    }
+    writer.finish().unwrap();
+    let before = bench.files();
+    bench
+        .run("check digits.onnx --input many.npz --expect eval_y.npy")
+        .fails(2, &["many.npz[arr_", "would grow from"]);
+    assert_eq!(bench.files(), before);
 }

@@ -398,7 +398,7 @@ fn sequences_are_lists_at_compile_time() {
 }
 
 /// Subgraphs within each other, as many: nothing else is in the file.
-fn nested(depth: usize) -> Vec<u8> {
+pub(crate) fn nested(depth: usize) -> Vec<u8> {
     // From the inside out, backwards, so that each level costs its own bytes alone.
     let mut reversed: Vec<u8> = Vec::new();
     let mut wrap = |tag: u8| {

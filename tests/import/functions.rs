@@ -10,7 +10,7 @@ use super::onnx::{Onnx, float, subgraph};
 use super::refused::{problems, refused};
 
 /// A function of domain `my` from the nodes of a model.
-fn function(name: &str, inputs: &[&str], outputs: &[&str], mut nodes: Onnx) -> FunctionProto {
+pub(crate) fn function(name: &str, inputs: &[&str], outputs: &[&str], mut nodes: Onnx) -> FunctionProto {
     let strings = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     let opset = |domain: &str, version: i64| OperatorSetIdProto {
         domain: domain.into(),
