@@ -27,6 +27,7 @@ mod control;
 mod external;
 mod formula;
 mod function;
+mod heads;
 mod inputs;
 mod labels;
 mod layout;

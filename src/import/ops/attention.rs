@@ -1,6 +1,7 @@
 //! Attention, as products of matrices around a softmax, and rotary embeddings.
 
 use super::super::builder::Tensor;
+use super::super::heads::default_scale;
 use super::super::tensors::dtype;
 use super::{Call, Importer, Made, onnx};
 use crate::op::tensor::{DType, Data, Values};
@@ -21,36 +22,13 @@ fn heads(call: &Call<'_>, attribute: &str, features: usize) -> Result<usize, OpE
         })
 }
 
-/// `[batch, heads, sequence, size]` from `[batch, sequence, heads · size]`.
-pub(super) fn split_heads(
-    call: &mut Call<'_>,
-    x: Tensor,
-    heads: usize,
-    role: &str,
-) -> Result<Tensor, OpError> {
-    let &[batch, sequence, features] = call.graph.shape(x) else {
-        return Err(OpError::new(format!("rank 3 wanted, {} found", call.graph.ty(x))));
-    };
-    let split = [batch, sequence, heads, features / heads];
-    let x = call.graph.reshape(x, split, &format!("{role}_split"))?;
-    call.graph.transpose(x, &[0, 2, 1, 3], &format!("{role}_heads"))
-}
-
-/// `[batch, sequence, heads · size]` from `[batch, heads, sequence, size]`.
-pub(super) fn join_heads(call: &mut Call<'_>, x: Tensor) -> Result<Tensor, OpError> {
-    let x = call.graph.transpose(x, &[0, 2, 1, 3], "positions")?;
-    let shape = call.graph.shape(x);
-    let joined = [shape[0], shape[1], shape[2] * shape[3]];
-    call.graph.reshape(x, joined, "joined")
-}
-
 /// An input of rank 3 with its heads apart, or of rank 4 as it is.
 fn with_heads(call: &mut Call<'_>, index: usize, attribute: &str, role: &str) -> Result<Tensor, OpError> {
     let x = call.input(index)?;
     match *call.graph.shape(x) {
         [_, _, features] => {
             let heads = heads(call, attribute, features)?;
-            split_heads(call, x, heads, role)
+            call.graph.split_heads(x, heads, role)
         }
         [_, _, _, _] => {
             call.attrs.maybe_int(attribute)?;
@@ -85,20 +63,17 @@ fn attention(call: &mut Call<'_>) -> Made {
         ),
         None => (new_k, new_v),
     };
-    let (&[batch, q_heads, queries, size], &[_, kv_heads, keys, _]) =
-        (call.graph.shape(q), call.graph.shape(k))
+    let (&[batch, q_heads, queries, size], &[_, _, keys, _]) = (call.graph.shape(q), call.graph.shape(k))
     else {
         return Err(OpError::new("queries, keys and values of one rank wanted"));
     };
-    if kv_heads == 0 || !q_heads.is_multiple_of(kv_heads) {
-        return Err(OpError::new(format!(
-            "query heads as a multiple of the {kv_heads} key heads wanted, {q_heads} found"
-        )));
-    }
     let mode = call.attrs.int("qk_matmul_output_mode", 0)?;
-    let scores = scores(call, q, k, size)?;
+    let scale = match call.attrs.maybe_float("scale")? {
+        Some(scale) => f64::from(scale),
+        None => default_scale(size),
+    };
+    let mut shown = call.graph.scores(q, k, scale)?;
     let grid = [batch, q_heads, queries, keys];
-    let mut shown = call.graph.reshape(scores, grid, "scores")?;
     let softcap = f64::from(call.attrs.float("softcap", 0.0)?);
     let mut logits = shown;
     if softcap > 0.0 {
@@ -142,51 +117,9 @@ fn attention(call: &mut Call<'_>) -> Made {
             )));
         }
     }
-    let repeats = q_heads / kv_heads;
-    let grouped = call
-        .graph
-        .reshape(weights, [batch, kv_heads, repeats, queries, keys], "groups")?;
-    let v_size = call.graph.shape(v)[3];
-    let values = call
-        .graph
-        .reshape(v, [batch, kv_heads, 1, keys, v_size], "shared_value")?;
-    let mixed = call.graph.matmul(grouped, values, "mixed")?;
-    let y = call
-        .graph
-        .reshape(mixed, [batch, q_heads, queries, v_size], "mixed_heads")?;
-    let y = if is_flat { join_heads(call, y)? } else { y };
+    let y = call.graph.mix_values(weights, v)?;
+    let y = if is_flat { call.graph.join_heads(y)? } else { y };
     Ok(vec![y, k, v, shown])
-}
-
-/// `Q·Kᵀ·scale` as `[batch, kv_heads, repeats, queries, keys]`: heads that share keys lie side by side. Half of the
-/// scale goes to either side where products of 16 bits could overflow.
-fn scores(call: &mut Call<'_>, q: Tensor, k: Tensor, size: usize) -> Result<Tensor, OpError> {
-    let scale = match call.attrs.maybe_float("scale")? {
-        Some(scale) => f64::from(scale),
-        None => 1.0 / (size as f64).sqrt(),
-    };
-    let (q, k) = match call.graph.ty(q).dtype {
-        DType::F16 | DType::BF16 => {
-            let root = scale.sqrt();
-            (
-                call.graph.scale(q, root, "scaled_query")?,
-                call.graph.scale(k, root, "scaled_key")?,
-            )
-        }
-        _ => (call.graph.scale(q, scale, "scaled_query")?, k),
-    };
-    let (&[batch, q_heads, queries, _], &[_, kv_heads, keys, k_size]) =
-        (call.graph.shape(q), call.graph.shape(k))
-    else {
-        return Err(OpError::new("queries and keys of rank 4 wanted"));
-    };
-    let grouped = [batch, kv_heads, q_heads / kv_heads, queries, size];
-    let grouped = call.graph.reshape(q, grouped, "query_groups")?;
-    let turned = call.graph.transpose_matrix(k, "turned_key")?;
-    let shared = call
-        .graph
-        .reshape(turned, [batch, kv_heads, 1, k_size, keys], "shared_key")?;
-    call.graph.matmul(grouped, shared, "products")
 }
 
 /// What is added to the scores: the mask, and what causality, windows and padding allow, which is known beforehand.

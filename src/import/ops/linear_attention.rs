@@ -1,7 +1,6 @@
 //! Linear attention: a state per head that every token changes in turn, unrolled.
 
 use super::super::builder::Tensor;
-use super::attention::{join_heads, split_heads};
 use super::{Call, Importer, Made, onnx};
 use crate::op::tensor::{DType, Data, Values};
 use crate::op::{OpError, UnaryKind};
@@ -77,7 +76,7 @@ fn linear_attention(call: &mut Call<'_>) -> Made {
     };
     let unpacked = |call: &mut Call<'_>, x: Tensor, heads: usize, role: &str| {
         let x = call.graph.cast(x, wide, &format!("{role}_wide"))?;
-        split_heads(call, x, heads, role)
+        call.graph.split_heads(x, heads, role)
     };
     let q = unpacked(call, query, q_heads, "query")?;
     let q = call.graph.scale(q, scale, "scaled_query")?;
@@ -142,7 +141,7 @@ fn linear_attention(call: &mut Call<'_>) -> Made {
         outputs.push(call.graph.reshape(y, [batch, q_heads, 1, v_size], "token")?);
     }
     let y = call.graph.concat(&outputs, 2, "tokens")?;
-    let y = join_heads(call, y)?;
+    let y = call.graph.join_heads(y)?;
     let y = call.graph.cast(y, own, "output")?;
     let state = call.graph.cast(state, state_type, "present_state")?;
     Ok(vec![y, state])
