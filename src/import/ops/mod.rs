@@ -38,6 +38,7 @@ mod sample;
 mod signal;
 mod slice;
 mod trees;
+mod unpool;
 mod vectors;
 mod window;
 
@@ -116,6 +117,7 @@ const FAMILIES: &[&[Importer]] = &[
     signal::IMPORTERS,
     slice::IMPORTERS,
     trees::IMPORTERS,
+    unpool::IMPORTERS,
     vectors::IMPORTERS,
 ];
 
