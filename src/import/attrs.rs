@@ -126,10 +126,14 @@ impl<'a> Attrs<'a> {
         Ok(self.find(name, AttributeType::Tensor)?.and_then(|a| a.t.as_ref()))
     }
 
+    /// A graph, if given.
+    pub(super) fn maybe_graph(&self, name: &str) -> Result<Option<&'a GraphProto>, OpError> {
+        Ok(self.find(name, AttributeType::Graph)?.and_then(|a| a.g.as_ref()))
+    }
+
     /// A graph, which must be given.
     pub(super) fn graph(&self, name: &str) -> Result<&'a GraphProto, OpError> {
-        self.find(name, AttributeType::Graph)?
-            .and_then(|attribute| attribute.g.as_ref())
+        self.maybe_graph(name)?
             .ok_or_else(|| OpError::new(format!("attribute `{name}` wanted, none found")))
     }
 

@@ -80,7 +80,7 @@ impl<'m> Import<'m> {
         }
         let domain = plain_domain(&node.domain);
         let importer = ops::importer(domain, &node.op_type);
-        let of_items = item_importer(domain, &node.op_type);
+        let of_items = item_importer(&operator(node));
         let function = match (importer, of_items) {
             // A function of the model stands for what is not known here.
             (None, None) => Some(self.function(node).ok_or_else(|| unknown(node))?),
@@ -265,11 +265,11 @@ pub(super) fn operator(node: &NodeProto) -> String {
 /// Importers of nodes that take or make more than tensors.
 pub(super) type ItemImporter = fn(&mut Import<'_>, &Node<'_>) -> Made;
 
-fn item_importer(domain: &str, operator: &str) -> Option<ItemImporter> {
+fn item_importer(operator: &str) -> Option<ItemImporter> {
     let mut all = ITEM_IMPORTERS.into_iter().flatten();
-    let found = all.find(|(name, _)| domain.is_empty() && *name == operator)?;
+    let found = all.find(|(name, _)| *name == operator)?;
     Some(found.1)
 }
 
-/// All of them, by ONNX's own operators.
+/// All of them, by operator, with its domain where that is not ONNX's own.
 pub(super) const ITEM_IMPORTERS: [&[(&str, ItemImporter)]; 2] = [control::IMPORTERS, sequence::IMPORTERS];

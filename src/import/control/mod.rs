@@ -2,6 +2,7 @@
 //! choice between two values, of which the scheduler lets run the one that is taken.
 
 mod branch;
+mod flex_attention;
 mod repeat;
 mod scan;
 
@@ -20,6 +21,7 @@ pub(super) const IMPORTERS: &[(&str, ItemImporter)] = &[
     ("Loop", repeat::import),
     ("Scan", scan::import),
     ("SequenceMap", repeat::map),
+    ("ai.onnx.preview.FlexAttention", flex_attention::import),
 ];
 
 /// A graph of an attribute, whose constants are in scope.
