@@ -11,6 +11,7 @@ mod determinant;
 mod einsum;
 mod elementwise;
 mod finding;
+mod fourier;
 mod gemm;
 mod indexing;
 mod integer;

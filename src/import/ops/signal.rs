@@ -1,9 +1,10 @@
-//! Windows and transforms of signals. A transform is a product with a constant matrix of cosines and sines.
+//! Windows and transforms of signals.
 
 use std::f64::consts::TAU;
 
 use super::super::builder::Tensor;
 use super::super::tensors::dtype;
+use super::fourier::Transform;
 use super::{Call, Importer, Made, onnx, resolve_axis};
 use crate::op::tensor::{Data, Values};
 use crate::op::{Gather, Op, OpError};
@@ -125,78 +126,6 @@ fn mel_weights(call: &mut Call<'_>) -> Made {
         }
     }
     typed(call, &[spectrum, bands], weights)
-}
-
-/// A discrete Fourier transform of known length.
-struct Transform {
-    length: usize,
-    inverse: bool,
-    onesided: bool,
-}
-
-impl Transform {
-    /// Elements that come out along the axis.
-    fn outputs(&self) -> usize {
-        if self.onesided && !self.inverse {
-            self.length / 2 + 1
-        } else {
-            self.length
-        }
-    }
-
-    /// Transforms axis 1 of `[outer, axis, components]`; components are real and imaginary part. What the input has
-    /// beyond the length is left out, what it lacks is zero.
-    fn apply(&self, call: &mut Call<'_>, x: Tensor) -> Result<Tensor, OpError> {
-        let &[outer, extent, components] = call.graph.shape(x) else {
-            return Err(OpError::new("a signal of rank 3 wanted"));
-        };
-        // The half of a real signal's spectrum stands for all of it.
-        let from_half = self.inverse && self.onesided;
-        let most = if from_half {
-            self.length / 2 + 1
-        } else {
-            self.length
-        };
-        let taken = extent.min(most);
-        let x = call.graph.part(x, 1, 0..taken, "taken")?;
-        let (inputs, outputs) = (taken * components, self.outputs());
-        let parts = if from_half { 1 } else { 2 };
-        let columns = outputs * parts;
-        call.graph
-            .take_bytes(inputs.saturating_mul(columns).saturating_mul(8))?;
-        let mut matrix = vec![0.0; inputs * columns];
-        let sign = if self.inverse { 1.0 } else { -1.0 };
-        for n in 0..taken {
-            let mirrored = from_half && n != 0 && 2 * n != self.length;
-            let weight = if mirrored { 2.0 } else { 1.0 };
-            let weight = if self.inverse {
-                weight / self.length as f64
-            } else {
-                weight
-            };
-            for k in 0..outputs {
-                // The product may be large; the angle is not.
-                let turn = (n as u128 * k as u128 % self.length as u128) as f64 / self.length as f64;
-                let (cos, sin) = (
-                    weight * libm::cos(TAU * turn),
-                    weight * sign * libm::sin(TAU * turn),
-                );
-                // (re + i·im)·(cos + i·sin)
-                let rows = [[cos, sin], [-sin, cos]];
-                for (component, row) in rows.iter().enumerate().take(components) {
-                    for (part, &entry) in row.iter().enumerate().take(parts) {
-                        matrix[(n * components + component) * columns + k * parts + part] = entry;
-                    }
-                }
-            }
-        }
-        let to = call.graph.ty(x).dtype;
-        let matrix = Values::new([inputs, columns], Data::F64(matrix).cast(to));
-        let matrix = call.graph.constant(matrix, "rotations");
-        let flat = call.graph.reshape(x, [outer, inputs], "signal")?;
-        let y = call.graph.matmul(flat, matrix, "spectrum")?;
-        call.graph.reshape(y, [outer, outputs, parts], "transformed")
-    }
 }
 
 fn expect_reals(call: &Call<'_>, x: Tensor) -> Result<(), OpError> {

@@ -72,8 +72,8 @@ pub(super) fn text(verdicts: &[Verdict]) -> String {
     text.push_str(&totals(verdicts));
     let _ = write!(
         text,
-        "\nTests that want the rounding noise of another transform where the exact result is zero, and what they were given\n\
-         instead of 1e-7: {}.\n",
+        "\nTests whose wanted values are themselves farther than 1e-7 from the exact result (1.9e-7, left by rounding in\n\
+         another transform, where it is 0), and what they were given instead: {}.\n",
         SLACK
             .iter()
             .map(|(name, slack)| format!("`{name}*` {slack:e}"))

@@ -37,8 +37,9 @@ pub(super) enum Outcome {
 /// Judges one data set of a model under these options.
 type Run = fn(&[u8], &import::Options, &Data) -> Outcome;
 
-/// Tests that want what rounding in f32 left where the exact result is zero, and how large that is.
-pub(super) const SLACK: &[(&str, f64)] = &[("test_dft_inverse", 1e-6)];
+/// Tests whose wanted values are themselves farther than 1e-7 from the exact result, and what is given instead: these want
+/// 1.9e-7, which NumPy's transform in f32 left, where the exact result is 0.
+pub(super) const SLACK: &[(&str, f64)] = &[("test_dft_inverse", 2e-7)];
 
 /// What may be known beforehand on a device: never all inputs.
 const ON_DEVICE: &[Known] = &[Known::Nothing, Known::Integers, Known::AllButFirst];
