@@ -6,8 +6,8 @@ use tinsmith_proto::attribute_proto::AttributeType;
 
 use super::super::builder::Tensor;
 use super::{Call, Importer, Made, of_domain, onnx};
-use crate::op::tensor::{Data, Values};
-use crate::op::{Binary, BinaryKind, Clamp, Op, OpError, Transpose};
+use crate::op::tensor::{DType, Data, Values};
+use crate::op::{Binary, BinaryKind, Clamp, Compare, CompareKind, Op, OpError, ReduceKind, Transpose};
 
 const fn microsoft(operator: &'static str, import: fn(&mut Call<'_>) -> Made) -> Importer {
     of_domain("com.microsoft", operator, import)
@@ -264,10 +264,6 @@ fn with_sum(call: &Call<'_>, y: Tensor, sum: Tensor) -> Made {
 
 /// Words, their positions and their segments, looked up, summed and normalized.
 fn embed_layer_normalization(call: &mut Call<'_>) -> Made {
-    if call.wants(1) && call.optional(7).is_some() {
-        return Err(OpError::new("no mask wanted, one found")
-            .with_help("take the model before ONNX Runtime optimized it"));
-    }
     call.attrs.ignore(&["mask_index_type"]);
     let ids = call.input(0)?;
     let [batch, length] = *call.graph.shape(ids) else {
@@ -302,7 +298,24 @@ fn embed_layer_normalization(call: &mut Call<'_>) -> Made {
     ];
     let inputs = [Some(sum), Some(call.input(5)?), Some(call.input(6)?)];
     let y = call.part("LayerNormalization", 17, &inputs, &attributes)?;
-    let nothing = Values::new([batch], Data::I32(vec![0; batch]));
-    let nothing = call.graph.constant(nothing, "mask_index");
-    Ok(vec![y, nothing, sum])
+    let kept = match call.optional(7) {
+        Some(mask) if call.wants(1) => kept(call, mask, batch)?,
+        _ => {
+            let nothing = Values::new([batch], Data::I32(vec![0; batch]));
+            call.graph.constant(nothing, "mask_index")
+        }
+    };
+    Ok(vec![y, kept, sum])
+}
+
+/// How many words of each sample the mask keeps: `[batch]` of i32.
+fn kept(call: &mut Call<'_>, mask: Tensor, batch: usize) -> Result<Tensor, OpError> {
+    let one = call.graph.scalar_like(mask, 1.0, "kept_word");
+    let kind = CompareKind::Equal;
+    let kept = call
+        .graph
+        .emit(Op::Compare(Compare { kind }), &[mask, one], "kept_words")?;
+    let kept = call.graph.cast(kept, DType::I32, "kept_numbers")?;
+    let count = call.graph.reduce(ReduceKind::Sum, kept, &[1], "kept_sum")?;
+    call.graph.reshape(count, [batch], "mask_index")
 }

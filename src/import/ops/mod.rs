@@ -19,6 +19,7 @@ mod linear_attention;
 mod logic;
 mod loss;
 mod microsoft;
+mod microsoft_attention;
 mod movement;
 mod neighbours;
 mod norm;
@@ -96,6 +97,7 @@ const FAMILIES: &[&[Importer]] = &[
     logic::IMPORTERS,
     integer::IMPORTERS,
     microsoft::IMPORTERS,
+    microsoft_attention::IMPORTERS,
     linear_attention::IMPORTERS,
     loss::IMPORTERS,
     movement::IMPORTERS,
