@@ -1,4 +1,4 @@
-//! TreeEnsemble and TreeEnsembleRegressor: <https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsemble.html>.
+//! TreeEnsemble, TreeEnsembleClassifier and TreeEnsembleRegressor: <https://onnx.ai/onnx/operators/onnx_aionnxml_TreeEnsemble.html>.
 
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,11 @@ pub struct TreeEnsemble {
 }
 
 impl Operator for TreeEnsemble {
-    const ONNX: &'static [&'static str] = &["ai.onnx.ml.TreeEnsemble", "ai.onnx.ml.TreeEnsembleRegressor"];
+    const ONNX: &'static [&'static str] = &[
+        "ai.onnx.ml.TreeEnsemble",
+        "ai.onnx.ml.TreeEnsembleClassifier",
+        "ai.onnx.ml.TreeEnsembleRegressor",
+    ];
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {

@@ -16,6 +16,7 @@ mod gemm;
 mod indexing;
 mod integer;
 mod linear_attention;
+mod linear_models;
 mod logic;
 mod loss;
 mod microsoft;
@@ -29,6 +30,7 @@ mod packed;
 mod pad;
 mod pool;
 mod pool_norm;
+mod post_transform;
 mod qlinear;
 mod quantize;
 mod random;
@@ -99,6 +101,7 @@ const FAMILIES: &[&[Importer]] = &[
     microsoft::IMPORTERS,
     microsoft_attention::IMPORTERS,
     linear_attention::IMPORTERS,
+    linear_models::IMPORTERS,
     loss::IMPORTERS,
     movement::IMPORTERS,
     norm::IMPORTERS,

@@ -2,13 +2,16 @@
 
 use tinsmith_proto::TensorProto;
 
-use super::super::builder::Builder;
+use super::super::builder::{Builder, Tensor};
+use super::linear_models::{Rest, both};
+use super::post_transform::{Transform, label_above, label_of_greatest, labels};
 use super::{Call, Importer, Made, of_domain};
 use crate::op::tensor::DType;
 use crate::op::{Aggregate, Op, OpError, Test, TreeEnsemble, TreeNode};
 
 pub(super) const IMPORTERS: &[Importer] = &[
     of_domain("ai.onnx.ml", "TreeEnsemble", tree_ensemble),
+    of_domain("ai.onnx.ml", "TreeEnsembleClassifier", classifier),
     of_domain("ai.onnx.ml", "TreeEnsembleRegressor", regressor),
 ];
 
@@ -62,15 +65,6 @@ fn in_order(roots: &[usize], nodes: &[TreeNode]) -> Result<(Vec<usize>, Vec<Tree
         }
     }
     Ok((starts, ordered))
-}
-
-fn no_transform(name: &str) -> Result<(), OpError> {
-    if name == "NONE" {
-        return Ok(());
-    }
-    Err(OpError::new(format!(
-        "no transform of the targets wanted, {name} found"
-    )))
 }
 
 /// Version 5: interior nodes and leaves in lists of their own, modes and splits as tensors.
@@ -171,18 +165,75 @@ fn targets_count(number: i64) -> Result<usize, OpError> {
 
 /// Versions 1 and 3: nodes named by tree and number, leaves among them; version 3 may have numbers as tensors.
 fn regressor(call: &mut Call<'_>) -> Made {
-    let x = call.input(0)?;
-    let attrs = &call.attrs;
-    attrs.ignore(&["nodes_hitrates", "nodes_hitrates_as_tensor"]);
-    no_transform(attrs.word("post_transform", "NONE")?)?;
-    let aggregate = match attrs.word("aggregate_function", "SUM")? {
+    let transform = Transform::read(call)?;
+    let aggregate = match call.attrs.word("aggregate_function", "SUM")? {
         "SUM" => Aggregate::Sum,
         "AVERAGE" => Aggregate::Average,
         "MIN" => Aggregate::Min,
         "MAX" => Aggregate::Max,
         other => return Err(misfit(&format!("the aggregate function {other}"))),
     };
+    let count = targets_count(call.attrs.int("n_targets", 1)?)?;
+    let mut trees = named(call, "target", count)?;
+    trees.aggregate = aggregate;
+    let y = emit(call, trees)?;
+    if count == 1 {
+        transform.none_of_one()?;
+        return Ok(vec![y]);
+    }
+    Ok(vec![transform.apply(call, y)?])
+}
+
+/// The label of the greatest score, and the scores of all classes.
+///
+/// Weights for the first of two classes alone are scores of the second, as converters write classifiers of two
+/// classes: its label where they are above 0.5, or above 0 where some weights are negative. ONNX Runtime gives the
+/// second of two labels wherever that class has any score, even the lesser one; this follows ONNX.
+fn classifier(call: &mut Call<'_>) -> Made {
+    let labels = labels(call, "classlabels_int64s", "classlabels_strings")?;
+    let transform = Transform::read(call)?;
+    let ids = call.attrs.maybe_ints("class_ids")?.unwrap_or_default();
+    let one_for_two = labels.len() == 2 && ids.iter().all(|&id| id == ids[0]);
+    if !one_for_two {
+        if labels.len() == 1 {
+            return Err(misfit("one class"));
+        }
+        let trees = named(call, "class", labels.len())?;
+        let scores = emit(call, trees)?;
+        let label = label_of_greatest(call, scores, &labels)?;
+        return Ok(vec![label, transform.apply(call, scores)?]);
+    }
+    if ids.iter().any(|&id| id != 0) {
+        return Err(OpError::new(
+            "weights for the first of two classes, or for both, wanted, for the second alone found",
+        )
+        .with_help("export the model with class_ids of 0: runtimes differ on these"));
+    }
+    let trees = named(call, "class", 1)?;
+    let is_negative = |node: &TreeNode| matches!(node, TreeNode::Leaf(weights) if weights.iter().any(|&(_, weight)| weight < 0.0));
+    let (limit, rest) = if trees.nodes.iter().any(is_negative) {
+        (0.0, Rest::Negative)
+    } else {
+        (0.5, Rest::ToOne)
+    };
+    let score = emit(call, trees)?;
+    let label = label_above(call, score, limit, &labels)?;
+    Ok(vec![label, both(call, score, transform, rest)?])
+}
+
+/// The trees on the node's input.
+fn emit(call: &mut Call<'_>, trees: TreeEnsemble) -> Result<Tensor, OpError> {
+    let x = call.input(0)?;
+    call.graph.emit(Op::TreeEnsemble(trees), &[x], "trees")
+}
+
+/// The trees of versions 1 and 3, whose leaves have weights for `count` targets in attributes that begin with `what`;
+/// their weights are summed.
+fn named(call: &mut Call<'_>, what: &str, count: usize) -> Result<TreeEnsemble, OpError> {
+    let attrs = &call.attrs;
+    attrs.ignore(&["nodes_hitrates", "nodes_hitrates_as_tensor"]);
     let ints = |name: &str| Ok::<_, OpError>(attrs.maybe_ints(name)?.unwrap_or_default());
+    let own = |name: &str| format!("{what}_{name}");
     let mut numbers = |name: &str| -> Result<Vec<f64>, OpError> {
         if let Some(tensor) = attrs.maybe_tensor(&format!("{name}_as_tensor"))? {
             return Ok(call.graph.values(tensor)?.to_f64());
@@ -199,7 +250,7 @@ fn regressor(call: &mut Call<'_>) -> Made {
     let (holds, fails) = (ints("nodes_truenodeids")?, ints("nodes_falsenodeids")?);
     let missing = ints("nodes_missing_value_tracks_true")?;
     let modes = attrs.words("nodes_modes")?;
-    let count = names.len();
+    let node_count = names.len();
     let lengths = [
         features.len(),
         splits.len(),
@@ -207,11 +258,11 @@ fn regressor(call: &mut Call<'_>) -> Made {
         fails.len(),
         modes.len(),
     ];
-    if lengths.iter().any(|&length| length != count) || by_name.len() != count {
+    if lengths.iter().any(|&length| length != node_count) || by_name.len() != node_count {
         return Err(misfit("lists of different lengths, or two nodes of one name"));
     }
-    let mut nodes = Vec::with_capacity(count);
-    for i in 0..count {
+    let mut nodes = Vec::with_capacity(node_count);
+    for i in 0..node_count {
         let split = splits[i];
         let test = match modes[i] {
             "LEAF" => {
@@ -237,8 +288,8 @@ fn regressor(call: &mut Call<'_>) -> Made {
             next: [place(holds[i])?, place(fails[i])?],
         });
     }
-    let (trees, of_trees) = (ints("target_treeids")?, ints("target_nodeids")?);
-    let (targets, weights) = (ints("target_ids")?, numbers("target_weights")?);
+    let (trees, of_trees) = (ints(&own("treeids"))?, ints(&own("nodeids"))?);
+    let (targets, weights) = (ints(&own("ids"))?, numbers(&own("weights"))?);
     if [trees.len(), of_trees.len(), targets.len()] != [weights.len(); 3] {
         return Err(misfit("lists of different lengths"));
     }
@@ -258,19 +309,17 @@ fn regressor(call: &mut Call<'_>) -> Made {
     }
     let (roots, nodes) = in_order(&roots, &nodes)?;
     let mut base = numbers("base_values")?;
-    let count = targets_count(attrs.int("n_targets", 1)?)?;
     if base.is_empty() {
         base = vec![0.0; count];
     }
     if base.len() != count {
         return Err(misfit("base values of another number of targets"));
     }
-    let op = TreeEnsemble {
+    Ok(TreeEnsemble {
         roots,
         nodes,
         base,
-        aggregate,
+        aggregate: Aggregate::Sum,
         dtype: DType::F32,
-    };
-    Ok(vec![call.graph.emit(Op::TreeEnsemble(op), &[x], "")?])
+    })
 }
