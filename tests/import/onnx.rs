@@ -181,6 +181,13 @@ pub(crate) fn word(name: &str, s: &str) -> AttributeProto {
     }
 }
 
+pub(crate) fn strings(name: &str, strings: &[&str]) -> AttributeProto {
+    AttributeProto {
+        strings: strings.iter().map(|s| s.as_bytes().to_vec()).collect(),
+        ..attribute(name, AttributeType::Strings)
+    }
+}
+
 pub(crate) fn value(name: &str, values: &Values) -> AttributeProto {
     AttributeProto {
         t: Some(tensor(values)),

@@ -6,7 +6,7 @@ use tinsmith::op::tensor::{DType, Data, Values};
 use tinsmith::{optimize, reference};
 use tinsmith_proto::OperatorSetIdProto;
 
-use super::onnx::{Onnx, data_type, float, floats, int, ints, word};
+use super::onnx::{Onnx, data_type, float, floats, int, ints, strings, word};
 
 /// How far reals may be from ONNX Runtime's, of the greatest.
 const TOLERANCE: f64 = 2e-6;
@@ -46,6 +46,7 @@ fn case(lines: &[&str]) -> (Onnx, Vec<Values>, Vec<Values>) {
                     "s" => word(words[1], words[3]),
                     "fs" => floats(words[1], &reals().collect::<Vec<_>>()),
                     "is" => ints(words[1], &numbers().collect::<Vec<_>>()),
+                    "ss" => strings(words[1], &words[3..]),
                     other => panic!("attributes of type {other}"),
                 });
             }

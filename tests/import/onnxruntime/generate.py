@@ -1,4 +1,4 @@
-"""Writes cases.txt: nodes of com.microsoft and of quantized operators with what ONNX Runtime computes for them.
+"""Writes cases.txt: nodes of com.microsoft, of ai.onnx.ml and of quantized operators with what ONNX Runtime computes for them.
 
     python3 tests/import/onnxruntime/generate.py > tests/import/onnxruntime/cases.txt
 
@@ -28,7 +28,7 @@ def line(kind, array):
 
 def case(domain, operator, inputs, outputs=1, version=17, **attributes):
     """`inputs` are arrays; those in a list are constants, `None` is left out."""
-    opset_of = {"": version, "com.microsoft": 1}
+    opset_of = {"": version, "com.microsoft": 1, "ai.onnx.ml": 3}
     node = h.make_node(operator, [], [f"y{i}" for i in range(outputs)], domain=domain, **attributes)
     values, constants, feeds = [], [], {}
     for index, given in enumerate(inputs):
@@ -51,9 +51,10 @@ def case(domain, operator, inputs, outputs=1, version=17, **attributes):
     print("case", domain or "onnx", operator, opset_of[domain])
     for attribute in node.attribute:
         value = h.get_attribute_value(attribute)
-        kind = {1: "f", 2: "i", 3: "s", 6: "fs", 7: "is"}[attribute.type]
+        kind = {1: "f", 2: "i", 3: "s", 6: "fs", 7: "is", 8: "ss"}[attribute.type]
         value = value.decode() if kind == "s" else value
-        print("attr", attribute.name, kind, *(value if kind in ("fs", "is") else [value]))
+        value = [word.decode() for word in value] if kind == "ss" else value
+        print("attr", attribute.name, kind, *(value if kind in ("fs", "is", "ss") else [value]))
     for given in inputs:
         if given is None:
             print("-")
@@ -142,3 +143,87 @@ for bits, zeros in ((4, True), (4, False), (8, True)):
     points = [ints(np.uint8, columns * -(-blocks * bits // 8))] if zeros else None
     case(MS, "MatMulNBits", [f32(2, 3, depth), [packed], scales, points], K=depth, N=columns, bits=bits,
          block_size=block)
+
+# Attention: three sequences of four words, two heads.
+batch, words, count, size = 3, 4, 2, 5
+wide = count * size
+mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 1, 0]], np.int32)
+case(MS, "EmbedLayerNormalization", [random.integers(0, 6, (3, 4)).astype(np.int32),
+                                     random.integers(0, 2, (3, 4)).astype(np.int32), [f32(6, 8)], [f32(4, 8)],
+                                     [f32(2, 8)], [f32(8)], [f32(8)], mask], outputs=2, epsilon=1e-5)
+whole = [f32(batch, words, 6), [f32(6, 3 * wide)], [f32(3 * wide)]]
+ends = np.array([4, 2, 3], np.int32)
+for masked in (None, mask, ends, np.concatenate([ends, np.array([0, 1, 2], np.int32)]),
+               np.stack([np.tril(mask[[i] * 4]) | np.eye(4, dtype=np.int32) for i in range(3)])):
+    case(MS, "Attention", [*whole, masked], num_heads=count)
+case(MS, "Attention", [*whole, mask], num_heads=count, unidirectional=1, scale=0.75, mask_filter_value=-3.5)
+case(MS, "Attention", [*whole, None, None, f32(1, count, words, words)], num_heads=count)
+case(MS, "Attention", [*whole, None, f32(2, batch, count, 3, size)], outputs=2, num_heads=count, unidirectional=1)
+case(MS, "Attention", [f32(batch, words, 6), [f32(6, 2 * wide + 6)], [f32(2 * wide + 6)]], num_heads=count,
+     qkv_hidden_sizes=[wide, wide, 6])
+apart = [f32(batch, words, wide), f32(batch, 6, wide), f32(batch, 6, wide)]
+keys = random.integers(0, 2, (batch, 6)).astype(np.int32) | np.eye(1, 6, dtype=np.int32)
+case(MS, "MultiHeadAttention", apart, num_heads=count)
+case(MS, "MultiHeadAttention", [*apart, [f32(3 * wide)], keys], num_heads=count, scale=0.5)
+case(MS, "MultiHeadAttention", [*apart, None, ends, f32(batch, 1, words, 6)], num_heads=count)
+case(MS, "MultiHeadAttention", [f32(batch, words, wide), f32(batch, count, 6, size), f32(batch, count, 6, size)],
+     num_heads=count)
+case(MS, "MultiHeadAttention", [f32(batch, words, wide), f32(batch, words, wide), f32(batch, words, wide), None, None,
+                                None, f32(batch, count, 3, size), f32(batch, count, 3, size)],
+     outputs=3, num_heads=count, unidirectional=1)
+
+ML = "ai.onnx.ml"
+rows = np.concatenate([f32(5, 3), np.zeros((1, 3), np.float32)])
+case(ML, "Binarizer", [rows], threshold=0.25)
+for norm in ("MAX", "L1", "L2"):
+    case(ML, "Normalizer", [rows], norm=norm)
+case(ML, "Normalizer", [random.integers(-9, 9, (4, 3))], norm="L2")
+case(ML, "Scaler", [rows], offset=[0.5, -1.0, 2.0], scale=[2.0, 0.25, -3.0])
+case(ML, "Scaler", [random.integers(-9, 9, (4, 3))], offset=[0.5], scale=[0.25])
+case(ML, "LinearRegressor", [rows], coefficients=[0.5, -1.5, 2.0], intercepts=[0.75])
+transforms = ("NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO")
+for transform in transforms:
+    case(ML, "LinearRegressor", [rows[:5]], targets=2, coefficients=[0.5, -1.5, 2.0, 0.25, 1.0, -0.5],
+         post_transform=transform)
+    case(ML, "LinearClassifier", [rows], outputs=2, coefficients=list(map(float, f32(9))), intercepts=[0.1, -0.2, 0.3],
+         classlabels_ints=[30, 10, 20], post_transform=transform)
+for transform in transforms[:2]:
+    case(ML, "LinearClassifier", [rows], outputs=2, coefficients=[0.5, -1.5, 2.0], intercepts=[0.25],
+         classlabels_ints=[4, 9], post_transform=transform)
+
+# Two trees with all comparisons; what is missing goes either way, but where ONNX Runtime finds NaN unequal to a number
+# though the node sends it the other way.
+trees = dict(
+    nodes_treeids=[0] * 7 + [1] * 7, nodes_nodeids=[*range(7)] * 2, nodes_featureids=[0, 1, 2, 0, 0, 0, 0] * 2,
+    nodes_modes=["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GT", *["LEAF"] * 4, "BRANCH_GTE", "BRANCH_EQ", "BRANCH_NEQ",
+                 *["LEAF"] * 4],
+    nodes_values=[0.1, -0.2, 0.3, 0, 0, 0, 0, -0.1, 0.0, 0.0, 0, 0, 0, 0],
+    nodes_truenodeids=[1, 3, 5, 0, 0, 0, 0] * 2, nodes_falsenodeids=[2, 4, 6, 0, 0, 0, 0] * 2,
+    nodes_missing_value_tracks_true=[1, 0, 1, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0])
+missing = f32(12, 3)
+missing[9:, 0] = missing[10:, 1] = missing[11, 2] = np.nan
+missing[3:6, 1] = missing[6:9, 2] = 0
+leaves = [(tree, leaf) for tree in range(2) for leaf in range(3, 7)]
+
+
+def weights(what, targets, values):
+    names = [(*leaf, target) for leaf in leaves for target in targets]
+    return {f"{what}_treeids": [name[0] for name in names], f"{what}_nodeids": [name[1] for name in names],
+            f"{what}_ids": [name[2] for name in names], f"{what}_weights": list(map(float, values[:len(names)]))}
+
+
+for transform in transforms:
+    case(ML, "TreeEnsembleRegressor", [missing], n_targets=2, post_transform=transform, base_values=[0.5, -0.25],
+         **trees, **weights("target", range(2), f32(16)))
+    case(ML, "TreeEnsembleClassifier", [missing], outputs=2, classlabels_int64s=[7, 5, 9], post_transform=transform,
+         **trees, **weights("class", range(3), f32(24)))
+for aggregate in ("SUM", "AVERAGE", "MIN", "MAX"):
+    case(ML, "TreeEnsembleRegressor", [missing], n_targets=1, aggregate_function=aggregate, **trees,
+         **weights("target", range(1), f32(8)))
+case(ML, "TreeEnsembleClassifier", [missing], outputs=2, classlabels_int64s=[0, 1, 2], base_values=[0.5, -0.25, 0.125],
+     **trees, **weights("class", range(3), f32(24)))
+for transform in transforms[:2]:
+    for values in (f32(8), np.abs(f32(8)) / 4):
+        for base in ({}, {"base_values": [0.125]}):
+            case(ML, "TreeEnsembleClassifier", [missing], outputs=2, classlabels_int64s=[7, 5],
+                 post_transform=transform, **trees, **base, **weights("class", range(1), values))
