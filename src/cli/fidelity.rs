@@ -29,9 +29,11 @@ struct Output {
 }
 
 /// The first layer whose value is strange while what it reads is not.
+///
+/// Named as in the ONNX file, whatever it was made into.
 struct Suspicion {
     layer: String,
-    operator: &'static str,
+    operator: String,
     what: &'static str,
 }
 
@@ -195,9 +197,10 @@ impl<'g> Watch<'g> {
                 node.outputs.iter().filter_map(seen).any(|seen| is(&seen))
                     && !inputs.filter_map(seen).any(|seen| is(&seen))
             })?;
+            let (layer, operator) = self.graph.origin(node);
             Some(Suspicion {
-                layer: node.name.clone(),
-                operator: node.op.name(),
+                layer: layer.to_owned(),
+                operator: operator.to_owned(),
                 what,
             })
         };

@@ -113,6 +113,12 @@ impl Builder {
         };
     }
 
+    /// Remembers what the current node's operator is in ONNX.
+    pub(super) fn note_operator(&mut self, operator: String) {
+        let operators = &mut self.graph.metadata.operators;
+        operators.entry(self.node.clone()).or_insert(operator);
+    }
+
     /// Number of tensors so far: handles at or beyond it are new later on.
     pub(super) fn len(&self) -> usize {
         self.graph.tensors.len()

@@ -110,6 +110,7 @@ impl<'m> Import<'m> {
         let output = outputs.first().map_or("", String::as_str);
         let node_name = body.path(name(node));
         self.graph.begin(&node_name, output);
+        self.graph.note_operator(operator(node));
         let first_new = self.graph.len();
         let passes_items = node.op_type == "Identity" && !matches!(inputs.first(), Some(Item::Tensor(_)));
         let made = if let Some(importer) = importer.filter(|_| !passes_items) {
