@@ -38,6 +38,7 @@ mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
+mod roi_pool;
 mod sample;
 mod signal;
 mod slice;
@@ -119,6 +120,7 @@ const FAMILIES: &[&[Importer]] = &[
     reduce::IMPORTERS,
     reshape::IMPORTERS,
     resize::IMPORTERS,
+    roi_pool::IMPORTERS,
     sample::IMPORTERS,
     signal::IMPORTERS,
     slice::IMPORTERS,

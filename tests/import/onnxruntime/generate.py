@@ -1,4 +1,4 @@
-"""Writes cases.txt: nodes of com.microsoft, of ai.onnx.ml and of quantized operators with what ONNX Runtime computes for them.
+"""Writes cases.txt: nodes of com.microsoft, of ai.onnx.ml, of quantized operators and of some others with what ONNX Runtime computes for them.
 
     python3 tests/import/onnxruntime/generate.py > tests/import/onnxruntime/cases.txt
 
@@ -227,3 +227,9 @@ for transform in transforms[:2]:
         for base in ({}, {"base_values": [0.125]}):
             case(ML, "TreeEnsembleClassifier", [missing], outputs=2, classlabels_int64s=[7, 5],
                  post_transform=transform, **trees, **base, **weights("class", range(1), values))
+
+# Regions that begin and end between elements, outside the image, before they began, and in one element.
+regions = np.array([[0, 0.5, 1.5, 6.5, 4.4], [1, -3.5, -2, 3, 2.5], [1, 5, 4, 3, 1], [0, 2, 2, 2, 2],
+                    [1, 4.0, 3.0, 12.0, 9.0], [0, 20, 20, 25, 25]], np.float32)
+case("", "MaxRoiPool", [f32(2, 3, 6, 8), regions], pooled_shape=[2, 3])
+case("", "MaxRoiPool", [f32(2, 1, 4, 5), regions], pooled_shape=[3, 2], spatial_scale=0.5)
