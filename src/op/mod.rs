@@ -41,7 +41,6 @@ mod movement;
 mod narrow;
 mod non_max_suppression;
 pub(crate) mod non_zero;
-mod one_hot;
 mod pad;
 mod pairwise;
 mod places;
@@ -102,7 +101,6 @@ pub use max_pool_indices::MaxPoolIndices;
 pub use narrow::{Encoding, RoundMode};
 pub use non_max_suppression::NonMaxSuppression;
 pub use non_zero::NonZero;
-pub use one_hot::OneHot;
 pub use pad::{Pad, PadMode};
 pub use quantize_linear::{DequantizeLinear, QuantizeLinear};
 pub use quantize_to::{DequantizeTo, QuantizeTo};
@@ -359,7 +357,6 @@ operators! {
     NarrowCast,
     NonMaxSuppression,
     NonZero,
-    OneHot,
     Pad,
     QuantizeLinear,
     Reduce,

@@ -1,4 +1,4 @@
-//! Where: <https://onnx.ai/onnx/operators/onnx__Where.html>.
+//! Where, and what OneHot becomes: <https://onnx.ai/onnx/operators/onnx__Where.html>.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::target::Target;
 pub struct Select {}
 
 impl Operator for Select {
-    const ONNX: &'static [&'static str] = &["Where"];
+    const ONNX: &'static [&'static str] = &["Where", "OneHot"];
     const CONSTRAINTS: &'static [Constraint<Self>] = &[];
 
     fn output_types(&self, inputs: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {

@@ -28,7 +28,6 @@ pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
         | Op::Lookup(_)
         | Op::NonMaxSuppression(_)
         | Op::NonZero(_)
-        | Op::OneHot(_)
         | Op::Scatter(_)
         | Op::TfIdf(_)
         | Op::TopK(_)

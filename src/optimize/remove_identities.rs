@@ -88,7 +88,6 @@ fn identity(graph: &Draft, node: &Node<FloatTensor>) -> Option<(usize, Clamp)> {
         | Op::Lookup(_)
         | Op::NonMaxSuppression(_)
         | Op::NonZero(_)
-        | Op::OneHot(_)
         | Op::Scatter(_)
         | Op::TfIdf(_)
         | Op::TopK(_)

@@ -201,7 +201,6 @@ impl Quantizer<'_> {
             | Op::Lookup(_)
             | Op::NonMaxSuppression(_)
             | Op::NonZero(_)
-            | Op::OneHot(_)
             | Op::TfIdf(_)
             | Op::TopK(_)
             | Op::TreeEnsemble(_)

@@ -4,15 +4,12 @@ use super::super::builder::Tensor;
 use super::movement::reshaped;
 use super::{Call, Importer, Made, of_domain, onnx, resolve_axis};
 use crate::op::tensor::{DType, Data, Values};
-use crate::op::{
-    Cast, Gather, GatherElements, GatherNd, OneHot, Op, OpError, Reduction, Scatter, ScatterKind,
-};
+use crate::op::{Cast, Gather, GatherElements, GatherNd, Op, OpError, Reduction, Scatter, ScatterKind};
 
 pub(super) const IMPORTERS: &[Importer] = &[
     onnx("Gather", gather),
     onnx("GatherElements", gather_elements),
     onnx("GatherND", gather_nd),
-    onnx("OneHot", one_hot),
     onnx("ReverseSequence", reverse_sequence),
     onnx("Scatter", scatter_elements),
     onnx("ScatterElements", scatter_elements),
@@ -174,27 +171,6 @@ fn tensor_scatter(call: &mut Call<'_>) -> Made {
         reduction: Reduction::Replace,
     });
     Ok(vec![call.graph.emit(op, &[cache, indices, update], "")?])
-}
-
-/// How many codes there are must be known.
-fn one_hot(call: &mut Call<'_>) -> Made {
-    let (indices, values) = (call.input(0)?, call.input(2)?);
-    let rank = call.graph.shape(indices).len();
-    let axis = resolve_axis(call.attrs.int("axis", -1)?, rank + 1)?;
-    let depth = call.constant(1, "the depth")?.map(|depth| depth.to_f64());
-    let depth = match depth.as_deref() {
-        Some(&[depth]) if (1.0..=(1u64 << 31) as f64).contains(&depth) => depth as usize,
-        other => {
-            return Err(OpError::new(format!(
-                "one depth of at least 1 wanted, {other:?} found"
-            )));
-        }
-    };
-    Ok(vec![call.graph.emit(
-        Op::OneHot(OneHot { axis, depth }),
-        &[indices, values],
-        "",
-    )?])
 }
 
 /// The first steps of every sequence in reverse, as many as is known: rows of batch and time together, gathered.

@@ -25,6 +25,7 @@ mod movement;
 mod neighbours;
 mod norm;
 mod normalize;
+mod one_hot;
 mod ordering;
 mod packed;
 mod pad;
@@ -109,6 +110,7 @@ const FAMILIES: &[&[Importer]] = &[
     normalize::IMPORTERS,
     packed::IMPORTERS,
     indexing::IMPORTERS,
+    one_hot::IMPORTERS,
     ordering::IMPORTERS,
     pad::IMPORTERS,
     pool::IMPORTERS,

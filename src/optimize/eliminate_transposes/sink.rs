@@ -217,7 +217,6 @@ fn passed(graph: &Draft, node: &Node<FloatTensor>, before: &Transposed) -> Optio
         | Op::Transpose(_)
         | Op::NonMaxSuppression(_)
         | Op::NonZero(_)
-        | Op::OneHot(_)
         | Op::Scatter(_)
         | Op::TfIdf(_)
         | Op::TreeEnsemble(_)

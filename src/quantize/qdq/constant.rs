@@ -65,7 +65,6 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
         | Op::Lookup(_)
         | Op::NonMaxSuppression(_)
         | Op::NonZero(_)
-        | Op::OneHot(_)
         | Op::Scatter(_)
         | Op::TfIdf(_)
         | Op::TopK(_)

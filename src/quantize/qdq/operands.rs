@@ -35,7 +35,6 @@ impl Absorber<'_> {
             | Op::Lookup(_)
             | Op::NonMaxSuppression(_)
             | Op::NonZero(_)
-            | Op::OneHot(_)
             | Op::Scatter(_)
             | Op::TfIdf(_)
             | Op::TopK(_)
