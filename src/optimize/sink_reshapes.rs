@@ -125,5 +125,9 @@ fn hoist(graph: &mut Draft, position: Place) -> Option<()> {
         None => return None,
     };
     hoist_above_dequantize(graph, before, position, axis);
+    if let Some(moved) = graph.producer(graph.nodes[position].inputs[0]) {
+        // It may have met another one.
+        let _ = merge(graph, moved);
+    }
     Some(())
 }
