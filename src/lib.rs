@@ -109,7 +109,11 @@ pub fn compile(
 /// See [`Error`].
 pub fn load(onnx: &[u8], options: &Options) -> Result<FloatGraph, Error> {
     let graph = import::onnx(onnx, &options.import)?;
-    Ok(optimize::run(optimize::widen(graph), &options.optimize)?)
+    let optimize = optimize::Options {
+        integers: options.quantize.precision == quantize::Precision::Int8,
+        ..options.optimize.clone()
+    };
+    Ok(optimize::run(optimize::widen(graph), &optimize)?)
 }
 
 /// The second half of [`compile`]: from the optimized float graph to the blob.

@@ -87,6 +87,7 @@ op_of! {
     DynamicParameters,
     Gather,
     GridSample,
+    LayerNorm,
     MatMul,
     MaxPool,
     MaxPoolIndices,

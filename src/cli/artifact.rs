@@ -77,6 +77,7 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::Convert(_)
         | Layer::MinMax(_)
         | Layer::ReduceF32(_)
+        | Layer::LayerNormF32(_)
         | Layer::GatherRows(_)
         | Layer::GatherElements(_)
         | Layer::Scatter(_)

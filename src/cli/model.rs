@@ -256,6 +256,7 @@ impl ModelArgs {
             optimize: optimize::Options {
                 stop_after: self.stop_after.clone(),
                 pass_limit: self.pass_limit,
+                ..optimize::Options::default()
             },
             ..Options::default()
         })

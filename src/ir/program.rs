@@ -224,6 +224,7 @@ impl Program {
                 | Layer::MinMax(_)
                 | Layer::ReduceF32(_)
                 | Layer::MatMulF32(_)
+                | Layer::LayerNormF32(_)
                 | Layer::GatherRows(_)
                 | Layer::GatherElements(_)
                 | Layer::Scatter(_)

@@ -32,6 +32,7 @@ mod gather_nd;
 pub(crate) mod gemm;
 mod geometry;
 mod grid_sample;
+mod layer_norm;
 mod lookup;
 mod lower;
 mod matmul;
@@ -93,6 +94,7 @@ pub use gather::Gather;
 pub use gather_elements::GatherElements;
 pub use gather_nd::GatherNd;
 pub use grid_sample::{Coordinates, GridSample, SampleMode, SamplePadding};
+pub use layer_norm::LayerNorm;
 pub use lookup::Lookup;
 pub use lower::{KernelCall, LowerError, Lowered, Operand, Proof, View};
 pub use matmul::MatMul;
@@ -351,6 +353,7 @@ operators! {
     Gather,
     GatherElements,
     GatherNd,
+    LayerNorm,
     Lookup,
     MatMul,
     MaxPool,

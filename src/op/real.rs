@@ -1,8 +1,8 @@
 //! What the kernels over reals share: operators whose output is f32 and not quantized.
 
 use tinsmith_runtime::format::{
-    BinaryF32, CONSTANT_ALIGN, Conv2dF32, ConvNdF32, DenseF32, Dequantize, FunctionF32, MatMulF32, PowerF32,
-    Quantize, ReduceF32, SoftmaxF32, UnaryF32,
+    BinaryF32, CONSTANT_ALIGN, Conv2dF32, ConvNdF32, DenseF32, Dequantize, FunctionF32, LayerNormF32,
+    MatMulF32, PowerF32, Quantize, ReduceF32, SoftmaxF32, UnaryF32,
 };
 use tinsmith_runtime::kernels::Layer;
 
@@ -13,7 +13,8 @@ use super::quant::QuantTensor;
 use super::tensor::row_major_strides;
 use super::window::per_image;
 use super::{
-    BinaryKind, Clamp, ConvNd, OpError, Reduce, ReduceKind, Softmax, SoftmaxKind, UnaryKind, Window,
+    BinaryKind, Clamp, ConvNd, LayerNorm, OpError, Reduce, ReduceKind, Softmax, SoftmaxKind, UnaryKind,
+    Window,
 };
 
 /// All of a node's first input.
@@ -198,6 +199,27 @@ pub(super) fn softmax(op: &Softmax, x: &QuantTensor) -> Result<Lowered, LowerErr
     Ok(Lowered::from(KernelCall {
         in_place: vec![0],
         ..KernelCall::new(Layer::SoftmaxF32(record), vec![FIRST], Vec::new())
+    }))
+}
+
+/// Rows made alike in mean and deviation.
+pub(super) fn layer_norm(op: &LayerNorm, inputs: &[&QuantTensor]) -> Result<Lowered, OpError> {
+    let x = inputs[0];
+    let width: usize = x.ty.shape[op.axis..].iter().product();
+    let record = LayerNormF32 {
+        rows: fitting(x.ty.len() / width.max(1))?,
+        width: fitting(width)?,
+        epsilon: op.epsilon,
+        ..LayerNormF32::default()
+    };
+    let vector = |index: usize, missing: f32| match inputs.get(index) {
+        Some(tensor) => Operand::of_input(index, tensor),
+        None => Operand::Constant(missing.to_le_bytes().repeat(width)),
+    };
+    let sources = vec![Operand::of_input(0, x), vector(1, 1.0), vector(2, 0.0)];
+    Ok(Lowered::from(KernelCall {
+        in_place: vec![0],
+        ..KernelCall::new(Layer::LayerNormF32(record), sources, Vec::new())
     }))
 }
 

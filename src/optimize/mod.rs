@@ -23,6 +23,7 @@ mod limit;
 mod matmul_to_dense;
 mod merge_reshapes;
 mod recognize_functions;
+mod recognize_layer_norm;
 mod recognize_softmax;
 mod reduce_mean_to_pool;
 mod remove_dead;
@@ -44,6 +45,8 @@ pub struct Pass {
     pub run: fn(&mut FloatGraph) -> usize,
     /// Whether it waits until no other pass finds anything to do.
     pub last_resort: bool,
+    /// Whether it makes operators that have no integer kernel, of parts that have one.
+    pub for_reals: bool,
 }
 
 const fn pass(name: &'static str, run: fn(&mut FloatGraph) -> usize) -> Pass {
@@ -51,6 +54,16 @@ const fn pass(name: &'static str, run: fn(&mut FloatGraph) -> usize) -> Pass {
         name,
         run,
         last_resort: false,
+        for_reals: false,
+    }
+}
+
+const fn for_reals(name: &'static str, run: fn(&mut FloatGraph) -> usize) -> Pass {
+    Pass {
+        name,
+        run,
+        last_resort: false,
+        for_reals: true,
     }
 }
 
@@ -59,6 +72,7 @@ const fn last_resort(name: &'static str, run: fn(&mut FloatGraph) -> usize) -> P
         name,
         run,
         last_resort: true,
+        for_reals: false,
     }
 }
 
@@ -74,6 +88,8 @@ pub const PASSES: &[Pass] = &[
     // Before the folds, which would tear a function's nodes apart.
     pass("recognize-functions", recognize_functions::recognize_functions),
     pass("recognize-softmax", recognize_softmax::recognize_softmax),
+    // Before the means become pools.
+    for_reals("recognize-layer-norm", recognize_layer_norm::recognize_layer_norm),
     // Before the transposes, which fold into the weights of a Dense but not into a MatMul.
     pass("matmul-to-dense", matmul_to_dense::matmul_to_dense),
     // Before all that looks for neighbours: import puts transposes around every operator with channels.
@@ -101,6 +117,8 @@ pub struct Options {
     pub stop_after: Option<String>,
     /// Stop after this many runs of passes, for bisecting.
     pub pass_limit: Option<usize>,
+    /// Whether the graph will be computed in integers: operators without an integer kernel stay written out then.
+    pub integers: bool,
 }
 
 /// Why a graph cannot be optimized: always an error in the caller's options or in a pass, never in the model.
@@ -156,7 +174,8 @@ pub fn run(mut graph: FloatGraph, options: &Options) -> Result<FloatGraph, Optim
     for _ in 0..max_rounds {
         let quiet = changed.is_none();
         changed = None;
-        for pass in PASSES.iter().filter(|pass| pass.last_resort == quiet) {
+        let due = |pass: &&Pass| pass.last_resort == quiet && !(options.integers && pass.for_reals);
+        for pass in PASSES.iter().filter(due) {
             if options.pass_limit.is_some_and(|limit| runs >= limit) {
                 return Ok(graph);
             }

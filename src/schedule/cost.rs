@@ -74,6 +74,7 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
         | Layer::ResampleF32(_)
         | Layer::GridSampleF32(_)
         | Layer::RoiAlignF32(_)
+        | Layer::LayerNormF32(_)
         | Layer::ReduceF32(_) => [(work, FLOAT_Q8), none, none],
         Layer::GatherRows(_) => [(work, cost.copy_q8), none, none],
         Layer::GatherElements(_) | Layer::Scatter(_) | Layer::Rank(_) | Layer::NonZero(_) => {

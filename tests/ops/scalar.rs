@@ -2,7 +2,8 @@
 
 use tinsmith::op::tensor::{DType, Data, Values};
 use tinsmith::op::{
-    BatchNormalization, Binary, BinaryKind, Cast, Clamp, Reduce, ReduceKind, Softmax, Unary, UnaryKind,
+    BatchNormalization, Binary, BinaryKind, Cast, Clamp, LayerNorm, Reduce, ReduceKind, Softmax, Unary,
+    UnaryKind,
 };
 
 use super::{check, check_refused, counting, eval, f32s, i64s};
@@ -179,6 +180,57 @@ fn softmax_is_stable_and_sums_to_one_along_its_axis() {
     {
         assert!((y - wanted).abs() < 1e-7, "{y} {wanted}");
     }
+}
+
+#[test]
+fn layer_norm_is_numpys_in_every_type() {
+    let x = f32s(&[2, 3], &[1.0, 2.0, 4.0, -1.0, 0.0, 5.0]);
+    let (scale, bias) = (f32s(&[3], &[2.0, 1.0, -1.0]), f32s(&[3], &[0.0, 1.0, 0.5]));
+    // `(x − x.mean(1)) / sqrt(x.var(1) + 0.5)`, alone and with scale and bias, in NumPy's f64.
+    let normal = [
+        -0.929_981_1,
+        -0.232_495_28,
+        1.162_476_4,
+        -0.858_395_1,
+        -0.490_511_48,
+        1.348_906_5,
+    ];
+    let full = [
+        -1.859_962_2,
+        0.767_504_7,
+        -0.662_476_4,
+        -1.716_790_2,
+        0.509_488_5,
+        -0.848_906_5,
+    ];
+    let op = || LayerNorm {
+        axis: 1,
+        epsilon: 0.5,
+    };
+    for (dtype, tolerance) in [
+        (DType::F64, 1e-6),
+        (DType::F32, 1e-6),
+        (DType::F16, 2e-3),
+        (DType::BF16, 2e-2),
+    ] {
+        let cast = |values: &Values| Values::new(values.shape.clone(), values.data.cast(dtype));
+        let (x, scale, bias) = (cast(&x), cast(&scale), cast(&bias));
+        for (inputs, wanted) in [(vec![&x], normal), (vec![&x, &scale, &bias], full)] {
+            let y = eval(op(), &inputs).unwrap();
+            assert_eq!(y.data.dtype(), dtype);
+            for (y, wanted) in y.to_f64().iter().zip(wanted) {
+                assert!((y - wanted).abs() < tolerance, "{dtype}: {y} {wanted}");
+            }
+        }
+    }
+    let error = eval(op(), &[&x, &f32s(&[1, 3], &[1.0; 3])]).unwrap_err();
+    assert_eq!(error.reason, "`scale` as f32[3] wanted, f32[1,3] found");
+    let broken = LayerNorm {
+        axis: 1,
+        epsilon: -1.0,
+    };
+    let error = eval(broken, &[&x]).unwrap_err();
+    assert_eq!(error.reason, "an epsilon from 0 wanted, -1 found");
 }
 
 #[test]

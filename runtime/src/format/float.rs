@@ -251,6 +251,27 @@ record! {
 }
 
 record! {
+    /// Rows of reals normalized: `ofm[r][i] = (ifm[r][i] − mean) / √(variance + epsilon) · scale[i] + bias[i]`, with the
+    /// row's mean and variance, summed in f64.
+    LayerNormF32 = 82 {
+        /// Arena offset of the input, `[rows][width]`.
+        ifm: u32,
+        /// Source of the scale (arena, or [`super::IN_CONSTANTS`]), `[width]`.
+        scale: u32,
+        /// Source of the bias (arena, or [`super::IN_CONSTANTS`]), `[width]`.
+        bias: u32,
+        /// Arena offset of the output; may equal `ifm`.
+        ofm: u32,
+        /// Rows.
+        rows: u32,
+        /// Elements of a row.
+        width: u32,
+        /// What is added to the variance, at least 0.
+        epsilon: f32,
+    }
+}
+
+record! {
     /// A product of matrices of reals, or of batches of them: `ofm[…][m][n] = Σ_k a[…][m][k]·b[…][k][n]`.
     MatMulF32 = 81 {
         /// Source of the left matrices (arena, or [`super::IN_CONSTANTS`]), `[rows][depth]` each.

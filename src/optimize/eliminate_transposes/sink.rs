@@ -173,6 +173,8 @@ fn passed(graph: &Draft, node: &Node<FloatTensor>, before: &Transposed) -> Optio
             after: permute_back(&op.after, perm),
             mode: op.mode,
         })),
+        // The axes that are normalized stay where they are, so the vectors over them still fit.
+        Op::LayerNorm(op) if (op.axis..perm.len()).all(|axis| perm[axis] == axis) => same(node.op.clone()),
         Op::BatchNormalization(_) if keeps_last => same(node.op.clone()),
         Op::Dense(op) if keeps_last => same(Op::Dense(Dense { clamp: op.clamp })),
         Op::Gather(op) => {
@@ -205,6 +207,7 @@ fn passed(graph: &Draft, node: &Node<FloatTensor>, before: &Transposed) -> Optio
         | Op::GatherNd(_)
         | Op::Lookup(_)
         | Op::GridSample(_)
+        | Op::LayerNorm(_)
         | Op::MatMul(_)
         | Op::MaxPoolIndices(_)
         | Op::Recurrent(_)

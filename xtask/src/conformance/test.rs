@@ -285,7 +285,8 @@ fn on_int8(model: &[u8], options: &import::Options, data: &Data) -> Outcome {
         }
     }
     let target = Target::builtin("host-x86-64").expect("the host is a target");
-    let all = Options::default();
+    let mut all = Options::default();
+    all.optimize.integers = true;
     let graph = match import(model, options) {
         Ok(graph) => graph,
         Err(outcome) => return outcome,

@@ -12,6 +12,7 @@ pub mod exp;
 pub mod fill;
 pub mod function;
 pub mod grid_sample;
+pub mod layer_norm;
 pub mod matmul;
 pub mod max_pool;
 pub mod max_pool_indices;
