@@ -14,4 +14,5 @@ mod places;
 mod quantized;
 mod real;
 mod refused;
+mod scores;
 mod windows;
