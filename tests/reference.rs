@@ -316,7 +316,7 @@ fn the_bits_do_not_depend_on_threads() {
 }
 
 /// Every set of vector instructions that this host has gives the bits of the plainest: products of any size, grouped
-/// and depthwise convolutions, columns and channels that fill no vector.
+/// and depthwise convolutions, columns and channels that fill no vector, biases, limits, a NaN.
 #[test]
 fn the_bits_do_not_depend_on_the_vectors() {
     let sets: Vec<Vectors> = Vectors::ALL
@@ -324,7 +324,18 @@ fn the_bits_do_not_depend_on_the_vectors() {
         .filter(|set| set.is_available())
         .collect();
     assert_eq!(sets[0], Vectors::Baseline);
-    for [channels, out_channels, groups] in [[3, 70, 1], [8, 17, 1], [6, 30, 3], [99, 99, 99], [16, 16, 16]] {
+    let clamp = Clamp {
+        min: Some(-40.0),
+        max: Some(300.0),
+    };
+    for [channels, out_channels, groups, stride] in [
+        [3, 70, 1, 2],
+        [8, 17, 1, 1],
+        [6, 30, 3, 1],
+        [99, 99, 99, 1],
+        [16, 16, 16, 2],
+        [5, 5, 5, 1],
+    ] {
         let mut graph = FloatGraph::new("convolution");
         let x = tensor(&mut graph, "x", &[1, 9, 7, channels], None);
         let shape = [out_channels, 3, 3, channels / groups];
@@ -333,17 +344,26 @@ fn the_bits_do_not_depend_on_the_vectors() {
         let weights = tensor(&mut graph, "w", &shape, Some(weights));
         let window = Window {
             kernel: [3, 3],
-            strides: [1, 1],
+            strides: [stride, stride],
             dilations: [1, 1],
             pads: [1, 1, 1, 1],
         };
         let conv = Op::Conv2d(Conv2d {
             window,
             groups,
-            clamp: Clamp::NONE,
+            clamp,
         });
-        let y = node(&mut graph, "conv", conv, &[x, weights], &[1, 9, 7, out_channels]);
-        let columns = [7 * out_channels, 45];
+        let bias = (0..out_channels).map(|i| i as f32 / 3.0 - 2.0).collect();
+        let bias = tensor(&mut graph, "b", &[out_channels], Some(bias));
+        let [h, w] = [9_usize.div_ceil(stride), 7_usize.div_ceil(stride)];
+        let y = node(
+            &mut graph,
+            "conv",
+            conv,
+            &[x, weights, bias],
+            &[1, h, w, out_channels],
+        );
+        let columns = [w * out_channels, 45];
         let dense_weights = (0..columns[0] * columns[1]).map(|i| ((i * 53 % 89) as f32 - 44.0) / 9.0);
         let dense_weights = tensor(
             &mut graph,
@@ -351,27 +371,28 @@ fn the_bits_do_not_depend_on_the_vectors() {
             &[columns[1], columns[0]],
             Some(dense_weights.collect()),
         );
-        let shape = vec![9, columns[0]];
+        let shape = vec![h, columns[0]];
         let rows = node(
             &mut graph,
             "rows",
             Op::Reshape(Reshape { shape }),
             &[y],
-            &[9, columns[0]],
+            &[h, columns[0]],
         );
-        let dense = Op::Dense(Dense { clamp: Clamp::NONE });
+        let dense = Op::Dense(Dense { clamp });
         let z = node(
             &mut graph,
             "dense",
             dense,
             &[rows, dense_weights],
-            &[9, columns[1]],
+            &[h, columns[1]],
         );
         graph.inputs = vec![x];
         graph.outputs = vec![y, z];
-        let input: Vec<f32> = (0..63 * channels)
+        let mut input: Vec<f32> = (0..63 * channels)
             .map(|i| ((i * 29 % 97) as f32 - 48.0) / 11.0)
             .collect();
+        input[channels] = f32::NAN;
         let input = Values::f32([1, 9, 7, channels], input);
         let run = |set: &Vectors| set.only(|| reference::run(&graph, std::slice::from_ref(&input)).unwrap());
         let plainest = run(&sets[0]);

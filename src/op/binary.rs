@@ -280,7 +280,7 @@ impl Operator for Binary {
 }
 
 impl Binary {
-    fn reals<T: Copy, R: Real>(
+    fn reals<T: Copy + Default, R: Real>(
         &self,
         pairs: &Runs<2>,
         a: &[T],

@@ -105,7 +105,14 @@ fn grouped<T: Element>(
             let rows = block.min(n_pixels - first);
             patches.copy(first, rows, &mut buffer);
             let out = &mut out[first * out_channels + columns.start..];
-            gemm::product(&buffer, rows, weights, finish.part(columns.clone()), out, out_channels);
+            gemm::product(
+                &buffer,
+                rows,
+                weights,
+                finish.part(columns.clone()),
+                out,
+                out_channels,
+            );
         }
     }
 }
@@ -144,13 +151,19 @@ impl<'a, T: Element> Patches<'a, T> {
         let (mut y, mut x) = (first / self.out_w, first % self.out_w);
         let mut ky = self.window.taps(0, y, self.image.h);
         for row in 0..rows {
-            let kx = if self.inner.contains(&x) { 0..kernel_w } else { self.window.taps(1, x, self.image.w) };
+            let kx = if self.inner.contains(&x) {
+                0..kernel_w
+            } else {
+                self.window.taps(1, x, self.image.w)
+            };
             let patch = row * depth;
-            if ky.len() < self.window.kernel[0] || kx.len() < kernel_w {
+            if ky.len() == self.window.kernel[0] && kx.len() == kernel_w {
+                self.copy_one([y, x], [ky.clone(), kx], &mut buffer[patch..], copy_ahead);
+            } else {
                 buffer[patch..patch + depth].fill(T::default());
-            }
-            if !kx.is_empty() {
-                self.copy_one([y, x], [ky.clone(), kx], &mut buffer[patch..]);
+                if !kx.is_empty() {
+                    self.copy_one([y, x], [ky.clone(), kx], &mut buffer[patch..], copy_run);
+                }
             }
             x += 1;
             if x == self.out_w {
@@ -160,9 +173,15 @@ impl<'a, T: Element> Patches<'a, T> {
         }
     }
 
-    /// Copies what taps `ky` and `kx` of window `[y, x]` see.
-    #[inline]
-    fn copy_one(&self, [y, x]: [usize; 2], [ky, kx]: [Range<usize>; 2], patch: &mut [T]) {
+    /// Copies what taps `ky` and `kx` of window `[y, x]` see, run by run.
+    #[inline(always)]
+    fn copy_one(
+        &self,
+        [y, x]: [usize; 2],
+        [ky, kx]: [Range<usize>; 2],
+        patch: &mut [T],
+        copy_run: impl Fn(&[T], usize, &mut [T]),
+    ) {
         let Image { pixels, w, .. } = self.image;
         let kernel_w = self.window.kernel[1];
         let whole_rows = self.channels == self.image.channels && self.window.dilations[1] == 1;
@@ -171,28 +190,32 @@ impl<'a, T: Element> Patches<'a, T> {
             if whole_rows {
                 let from = (row + self.window.position(1, x, kx.start)) * self.channels;
                 let to = (ky * kernel_w + kx.start) * self.channels;
-                copy_run(&pixels[from..], kx.len() * self.channels, patch, to);
+                copy_run(&pixels[from..], kx.len() * self.channels, &mut patch[to..]);
                 continue;
             }
             for kx in kx.clone() {
                 let from = (row + self.window.position(1, x, kx)) * self.image.channels + self.first_channel;
                 let to = (ky * kernel_w + kx) * self.channels;
-                copy_run(&pixels[from..], self.channels, patch, to);
+                copy_run(&pixels[from..], self.channels, &mut patch[to..]);
             }
         }
     }
 }
 
-/// Copies the first `len` elements of `from` to `to[at..]`. Short runs are copied [`LANES`] elements at once, where
-/// both sides have so many: what lies behind in `to` is written later.
-#[inline]
-fn copy_run<T: Element>(from: &[T], len: usize, to: &mut [T], at: usize) {
-    let to = &mut to[at..];
+/// Copies the first `len` elements.
+fn copy_run<T: Copy>(from: &[T], len: usize, to: &mut [T]) {
+    to[..len].copy_from_slice(&from[..len]);
+}
+
+/// Copies the first `len` elements, or [`LANES`] at once where those are more and both sides have so many: for patches
+/// without padding, where each run overwrites what the one before it left behind.
+#[inline(always)]
+fn copy_ahead<T: Copy>(from: &[T], len: usize, to: &mut [T]) {
     if len <= LANES
         && let (Some(from), Some(to)) = (from.first_chunk::<LANES>(), to.first_chunk_mut::<LANES>())
     {
         *to = *from;
         return;
     }
-    to[..len].copy_from_slice(&from[..len]);
+    copy_run(from, len, to);
 }

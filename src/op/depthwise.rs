@@ -102,12 +102,7 @@ impl<T: Element> Task for Depthwise<'_, T> {
 
 /// The taps of window `[y, x]` that are not padding: the first element of the pixel under each, and its number.
 #[inline(always)]
-fn find_taps<T>(
-    window: &Window,
-    image: Image<'_, T>,
-    [y, x]: [usize; 2],
-    taps: &mut Vec<(usize, usize)>,
-) {
+fn find_taps<T>(window: &Window, image: Image<'_, T>, [y, x]: [usize; 2], taps: &mut Vec<(usize, usize)>) {
     let columns = window.taps(1, x, image.w);
     taps.clear();
     for ky in window.taps(0, y, image.h) {

@@ -42,10 +42,7 @@ impl Operator for Gather {
         let rows: Result<Vec<usize>, OpError> = indices.iter().map(|&index| place(index, extent)).collect();
         let inner: usize = x.shape[axis + 1..].iter().product();
         let outer: usize = x.shape[..axis].iter().product();
-        let picks = picked_indices(
-            &[outer, extent, inner],
-            &[(0..outer).collect(), rows?, vec![0]],
-        );
+        let picks = picked_indices(&[outer, extent, inner], &[(0..outer).collect(), rows?, vec![0]]);
         let data = x.data.gather_blocks(picks.into_iter(), inner);
         Ok(vec![Values::new(ty.shape, data)])
     }

@@ -224,13 +224,23 @@ fn tiles<T: Element, L: Sums<T>, const ROWS: usize, const PANELS: usize>(
     let mut row = 0;
     for tile in &mut tiles {
         for sums in sums::<T, L, ROWS, PANELS>(tile, panels) {
-            write(sums, finish, columns.start, &mut out[row * stride..][columns.clone()]);
+            write(
+                sums,
+                finish,
+                columns.start,
+                &mut out[row * stride..][columns.clone()],
+            );
             row += 1;
         }
     }
     for a in tiles.remainder().chunks_exact(depth) {
         let [sums] = sums::<T, L, 1, PANELS>(a, panels);
-        write(sums, finish, columns.start, &mut out[row * stride..][columns.clone()]);
+        write(
+            sums,
+            finish,
+            columns.start,
+            &mut out[row * stride..][columns.clone()],
+        );
         row += 1;
     }
 }

@@ -134,16 +134,19 @@ impl Resample {
         let inner: usize = x.shape[self.axis + 1..].iter().product();
         let outer: usize = x.shape[..self.axis].iter().product();
         let weights: Vec<T> = self.weights.iter().map(|&weight| T::from_f64(weight)).collect();
-        let zero = T::default();
-        let mut y = Vec::with_capacity(outer * inner * self.sources.len() / self.taps);
+        let mut y = vec![T::default(); outer * inner * self.sources.len() / self.taps];
+        let mut rows = y.chunks_exact_mut(inner.max(1));
         for plane in elements.chunks(extent * inner).take(outer) {
-            for (sources, weights) in self.sources.chunks(self.taps).zip(weights.chunks(self.taps)) {
-                y.extend((0..inner).map(|i| {
-                    let taps = sources.iter().zip(weights).filter(|&(_, &weight)| weight != zero);
-                    taps.fold(zero, |sum, (&source, &weight)| {
-                        sum.add(weight.multiply(plane[source * inner + i]))
-                    })
-                }));
+            let outputs = self.sources.chunks(self.taps).zip(weights.chunks(self.taps));
+            for ((sources, weights), row) in outputs.zip(&mut rows) {
+                for (&source, &weight) in sources.iter().zip(weights) {
+                    if weight == T::default() {
+                        continue;
+                    }
+                    for (y, &x) in row.iter_mut().zip(&plane[source * inner..]) {
+                        *y = y.add(x.multiply(weight));
+                    }
+                }
             }
         }
         y

@@ -1,6 +1,6 @@
 //! How operands are walked together, element by element in the order of one index, with as few turns as possible.
 
-use super::tensor::{row_major_strides, strided_indices};
+use super::tensor::row_major_strides;
 
 /// `N` operands over the dimensions of an index: without extents of one, with neighbours joined that run on in all
 /// operands. The last dimension is the run; the others say where runs begin.
@@ -31,8 +31,8 @@ impl<const N: usize> Runs<N> {
             }
             let last = runs.dims.len() - 1;
             runs.dims[last] *= extent;
-            for side in 0..N {
-                runs.strides[side][last] = own[side];
+            for (strides, stride) in runs.strides.iter_mut().zip(own) {
+                strides[last] = stride;
             }
         }
         runs
@@ -60,21 +60,59 @@ impl<const N: usize> Runs<N> {
     }
 
     /// Where the runs begin in each operand.
-    pub(super) fn starts(&self) -> [Vec<usize>; N] {
+    pub(super) fn starts(&self) -> Starts<'_, N> {
         let outer = self.dims.len().saturating_sub(1);
-        std::array::from_fn(|side| strided_indices(&self.dims[..outer], &self.strides[side][..outer], 0))
+        Starts {
+            runs: self,
+            index: vec![0; outer],
+            next: (!self.dims[..outer].contains(&0)).then_some([0; N]),
+        }
+    }
+}
+
+/// Where runs begin, in the order of the index.
+pub(super) struct Starts<'r, const N: usize> {
+    runs: &'r Runs<N>,
+    /// Of all dimensions but the last.
+    index: Vec<usize>,
+    next: Option<[usize; N]>,
+}
+
+impl<const N: usize> Iterator for Starts<'_, N> {
+    type Item = [usize; N];
+
+    #[inline]
+    fn next(&mut self) -> Option<[usize; N]> {
+        let start = self.next?;
+        let mut next = start;
+        self.next = None;
+        for (axis, index) in self.index.iter_mut().enumerate().rev() {
+            *index += 1;
+            if *index < self.runs.dims[axis] {
+                for (next, strides) in next.iter_mut().zip(&self.runs.strides) {
+                    *next += strides[axis];
+                }
+                self.next = Some(next);
+                break;
+            }
+            for (next, strides) in next.iter_mut().zip(&self.runs.strides) {
+                *next -= (*index - 1) * strides[axis];
+            }
+            *index = 0;
+        }
+        Some(start)
     }
 }
 
 impl Runs<1> {
-    /// Appends the elements under each run of `from`, the first of which lies at `base`.
+    /// The elements of `from` under each run, the first of which lies at `base`.
     pub(super) fn copy<T: Copy>(&self, from: &[T], base: usize) -> Vec<T> {
         let mut to = Vec::with_capacity(self.elements());
-        let (len, [step], [starts]) = (self.len(), self.steps(), self.starts());
+        let (len, [step]) = (self.len(), self.steps());
         if len == 0 {
             return to;
         }
-        for start in starts {
+        for [start] in self.starts() {
             let from = &from[base + start..];
             match step {
                 0 => to.extend(std::iter::repeat_n(from[0], len)),
@@ -87,11 +125,11 @@ impl Runs<1> {
 
     /// Writes `from`, element by element, under each run of `to`, the first of which lies at `base`.
     pub(super) fn put<T: Copy>(&self, from: &[T], to: &mut [T], base: usize) {
-        let (len, [step], [starts]) = (self.len(), self.steps(), self.starts());
+        let (len, [step]) = (self.len(), self.steps());
         if len == 0 {
             return;
         }
-        for (start, from) in starts.into_iter().zip(from.chunks_exact(len)) {
+        for ([start], from) in self.starts().zip(from.chunks_exact(len)) {
             let to = &mut to[base + start..];
             if step == 1 {
                 to[..len].copy_from_slice(from);
@@ -107,26 +145,31 @@ impl Runs<1> {
 impl Runs<2> {
     /// `f` of every two elements that meet.
     #[inline(always)]
-    pub(super) fn map<T: Copy, U>(&self, a: &[T], b: &[T], f: impl Fn(T, T) -> U) -> Vec<U> {
-        let mut to = Vec::with_capacity(self.elements());
-        let (len, steps, [starts_a, starts_b]) = (self.len(), self.steps(), self.starts());
-        if len == 0 {
-            return to;
-        }
-        for (start_a, start_b) in starts_a.into_iter().zip(starts_b) {
+    pub(super) fn map<T: Copy, U: Copy + Default>(&self, a: &[T], b: &[T], f: impl Fn(T, T) -> U) -> Vec<U> {
+        let mut to = vec![U::default(); self.elements()];
+        let (len, steps) = (self.len(), self.steps());
+        for ([start_a, start_b], to) in self.starts().zip(to.chunks_exact_mut(len.max(1))) {
             let (a, b) = (&a[start_a..], &b[start_b..]);
             match steps {
-                [1, 1] => to.extend(a[..len].iter().zip(&b[..len]).map(|(&a, &b)| f(a, b))),
+                [1, 1] => {
+                    for ((to, &a), &b) in to.iter_mut().zip(&a[..len]).zip(&b[..len]) {
+                        *to = f(a, b);
+                    }
+                }
                 [1, 0] => {
-                    let b = b[0];
-                    to.extend(a[..len].iter().map(|&a| f(a, b)));
+                    for (to, &a) in to.iter_mut().zip(&a[..len]) {
+                        *to = f(a, b[0]);
+                    }
                 }
                 [0, 1] => {
-                    let a = a[0];
-                    to.extend(b[..len].iter().map(|&b| f(a, b)));
+                    for (to, &b) in to.iter_mut().zip(&b[..len]) {
+                        *to = f(a[0], b);
+                    }
                 }
                 [step_a, step_b] => {
-                    to.extend((0..len).map(|i| f(a[i * step_a], b[i * step_b])));
+                    for (i, to) in to.iter_mut().enumerate() {
+                        *to = f(a[i * step_a], b[i * step_b]);
+                    }
                 }
             }
         }

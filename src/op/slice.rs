@@ -47,12 +47,25 @@ impl Operator for Slice {
         let ty = expect::output(self, inputs)?;
         let x = inputs[0];
         let strides = row_major_strides(&x.shape);
-        let Ok(steps) = self.steps.iter().map(|&step| usize::try_from(step)).collect::<Result<Vec<_>, _>>() else {
+        let Ok(steps) = self
+            .steps
+            .iter()
+            .map(|&step| usize::try_from(step))
+            .collect::<Result<Vec<_>, _>>()
+        else {
             return Ok(vec![Values::new(ty.shape.clone(), self.backward(x, &ty.shape))]);
         };
-        let first = self.starts.iter().zip(&strides).map(|(start, stride)| start * stride);
+        let first = self
+            .starts
+            .iter()
+            .zip(&strides)
+            .map(|(start, stride)| start * stride);
         let base = if ty.is_empty() { 0 } else { first.sum() };
-        let strides: Vec<usize> = steps.iter().zip(&strides).map(|(step, stride)| step.saturating_mul(*stride)).collect();
+        let strides: Vec<usize> = steps
+            .iter()
+            .zip(&strides)
+            .map(|(step, stride)| step.saturating_mul(*stride))
+            .collect();
         let data = x.data.gather_runs(&Runs::new(&ty.shape, [&strides]), base);
         Ok(vec![Values::new(ty.shape, data)])
     }

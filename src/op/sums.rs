@@ -36,7 +36,10 @@ pub(crate) trait Sums<T>: Copy {
 /// `N` times [`LANES`] elements of `from`, `step` elements from one to the next; `None` where they are not all there.
 /// One check for all leaves the registers to the loop.
 #[inline(always)]
-#[allow(unsafe_code, reason = "a check per element set is what this is there to avoid")]
+#[allow(
+    unsafe_code,
+    reason = "a check per element set is what this is there to avoid"
+)]
 pub(crate) fn strips<T, const N: usize>(from: &[T], step: usize) -> Option<[&[T; LANES]; N]> {
     let needed = step.checked_mul(N - 1)?.checked_add(LANES)?;
     if from.len() < needed {
@@ -61,23 +64,25 @@ impl<T: Element> Sums<T> for Plain<T> {
     }
     #[inline(always)]
     fn add_scaled(mut self, a: T, b: &[T; LANES]) -> Self {
-        for lane in 0..LANES {
-            self.0[lane] = T::accumulate(self.0[lane], a, b[lane]);
+        for (sum, &b) in self.0.iter_mut().zip(b) {
+            *sum = T::accumulate(*sum, a, b);
         }
         self
     }
     #[inline(always)]
     fn add_products(mut self, a: &[T; LANES], b: &[T; LANES]) -> Self {
-        for lane in 0..LANES {
-            self.0[lane] = T::accumulate(self.0[lane], a[lane], b[lane]);
+        for (sum, (&a, &b)) in self.0.iter_mut().zip(a.iter().zip(b)) {
+            *sum = T::accumulate(*sum, a, b);
         }
         self
     }
     #[inline(always)]
     fn finish(self, bias: Option<&[T; LANES]>, clamp: Clamp, out: &mut [T; LANES]) {
-        for lane in 0..LANES {
-            let sum = T::from_sum(self.0[lane]);
-            out[lane] = bias.map_or(sum, |bias| sum.add(bias[lane]));
+        *out = self.0.map(T::from_sum);
+        if let Some(bias) = bias {
+            for (y, &bias) in out.iter_mut().zip(bias) {
+                *y = y.add(bias);
+            }
         }
         if !clamp.is_none() {
             for y in out {

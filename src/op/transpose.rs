@@ -39,9 +39,7 @@ impl Operator for Transpose {
         let ty = expect::output(self, inputs)?;
         let strides = row_major_strides(&inputs[0].shape);
         let strides: Vec<usize> = self.perm.iter().map(|&axis| strides[axis]).collect();
-        let data = inputs[0]
-            .data
-            .gather_runs(&Runs::new(&ty.shape, [&strides]), 0);
+        let data = inputs[0].data.gather_runs(&Runs::new(&ty.shape, [&strides]), 0);
         Ok(vec![Values::new(ty.shape, data)])
     }
 

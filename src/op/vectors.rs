@@ -6,9 +6,9 @@
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-use super::sums::{Plain, Sums};
 #[cfg(target_arch = "x86_64")]
 use super::sums::{Avx2Sums, Avx512Sums};
+use super::sums::{Plain, Sums};
 
 thread_local! {
     /// The set that this thread was told to use.

@@ -159,14 +159,17 @@ impl WindowNd {
                 .filter_map(|tap| Some((tap, self.position(axis, output, tap, extent)?)))
                 .unzip();
             let first = elements.first().copied().unwrap_or(0);
-            let index = all.iter().position(|along| along.taps == taps).unwrap_or_else(|| {
-                all.push(Along {
-                    taps,
-                    offsets: elements.iter().map(|element| element - first).collect(),
-                    ..Along::default()
+            let index = all
+                .iter()
+                .position(|along| along.taps == taps)
+                .unwrap_or_else(|| {
+                    all.push(Along {
+                        taps,
+                        offsets: elements.iter().map(|element| element - first).collect(),
+                        ..Along::default()
+                    });
+                    all.len() - 1
                 });
-                all.len() - 1
-            });
             all[index].outputs.push(output);
             all[index].firsts.push(first);
         }

@@ -2,6 +2,7 @@
 
 use tinsmith_runtime::format::{IN_CONSTANTS, MatMulF32, ReduceF32, SoftmaxF32};
 use tinsmith_runtime::kernels::Layer;
+use tinsmith_runtime::kernels::float::exp::exp;
 
 use super::float::{bytes, reals, run};
 use crate::blobs::{Parts, Random};
@@ -211,12 +212,12 @@ fn lines_of_reals_are_their_formulas() {
                     let first = (0..depth).position(|i| ifm[place(i)] == greatest);
                     let mut sum = 0.0f32;
                     for i in 0..depth {
-                        sum += libm::expf(ifm[place(i)] - greatest);
+                        sum += exp(ifm[place(i)] - greatest);
                     }
                     for i in 0..depth {
                         let below = ifm[place(i)] - greatest;
                         wanted[place(i)] = match kind {
-                            0 | 3 => libm::expf(below) / sum,
+                            0 | 3 => exp(below) / sum,
                             1 => below - libm::logf(sum),
                             _ => f32::from(first == Some(i)),
                         };

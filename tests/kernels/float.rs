@@ -2,6 +2,7 @@
 
 use tinsmith_runtime::format::{AveragePoolF32, Conv2dF32, MaxPoolF32};
 use tinsmith_runtime::kernels::Layer;
+use tinsmith_runtime::kernels::float::exp::exp;
 
 use super::{positions, random_window};
 use crate::blobs::{Parts, Random};
@@ -124,4 +125,30 @@ fn pools_of_reals_are_their_formulas() {
         });
         assert_eq!(found, bytes(&means));
     }
+}
+
+/// The exponential function against that of f64, which is right to far more digits, at every 997th f32.
+#[test]
+fn the_exponential_is_within_one_and_a_half_units() {
+    let mut largest = 0.0_f64;
+    for bits in (0..=u32::MAX).step_by(997) {
+        let x = f32::from_bits(bits);
+        let (found, wanted) = (exp(x), f64::from(x).exp());
+        if x.is_nan() {
+            assert!(found.is_nan());
+            continue;
+        }
+        if (wanted as f32).is_infinite() || found.is_infinite() {
+            assert_eq!(found, wanted as f32, "exp({x})");
+            continue;
+        }
+        // The distance to the next f32, 2^-149 among the subnormal ones.
+        let unit = 2.0_f64.powi((wanted.log2().floor() as i32).max(-126) - 23);
+        largest = largest.max((f64::from(found) - wanted).abs() / unit);
+    }
+    assert!(largest <= 1.5, "{largest} units");
+    assert_eq!(
+        [exp(0.0), exp(f32::NEG_INFINITY), exp(f32::INFINITY)],
+        [1.0, 0.0, f32::INFINITY]
+    );
 }

@@ -64,7 +64,11 @@ pub(crate) fn run(only: Option<&str>) -> Result<bool> {
             continue;
         }
         match compare(&model, &folder.join("io").join(&name)) {
-            Ok(Times { here, there, operators }) => {
+            Ok(Times {
+                here,
+                there,
+                operators,
+            }) => {
                 println!(
                     "{name:32} {:10.3} {:12.3} {:6.2}",
                     1e3 * here,
@@ -156,7 +160,11 @@ fn compare(model: &Path, io: &Path) -> Result<Times> {
         there = there.min(seconds);
     }
     let operators = by_operator(&executor, &graph, &sample)?;
-    Ok(Times { here, there, operators })
+    Ok(Times {
+        here,
+        there,
+        operators,
+    })
 }
 
 /// Seconds that the nodes of each operator take, the least of several runs.
