@@ -5,6 +5,7 @@ mod algebra;
 mod elementwise;
 mod float;
 mod guards;
+mod layer_norm;
 mod movement;
 mod places;
 mod plain;
