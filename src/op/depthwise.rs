@@ -8,7 +8,7 @@ use super::convolve::Image;
 use super::element::Element;
 use super::gemm::Finish;
 use super::sums::{LANES, Sums, strips};
-use super::vectors::{Set, Task, Vectors};
+use super::vectors::{Set, Task};
 
 /// Windows of a row whose sums are kept at once.
 const WINDOWS: usize = 8;
@@ -42,7 +42,7 @@ pub(super) fn convolve<T: Element>(
     out: &mut [T],
     out_w: usize,
 ) {
-    Vectors::current().run(Depthwise {
+    T::run(Depthwise {
         window,
         image,
         weights,

@@ -10,7 +10,7 @@ use tinsmith_runtime::kernels::float::exp;
 use super::Clamp;
 use super::sums::{Plain, Sums};
 use super::tensor::{DType, Data, Values, View};
-use super::vectors::Set;
+use super::vectors::{Set, Task, Vectors};
 
 /// An element type with arithmetic.
 pub(crate) trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
@@ -25,6 +25,9 @@ pub(crate) trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
     fn from_sum(sum: Self::Sum) -> Self;
     /// Many sums at once, with the vector instructions of a set.
     type Sums<S: Set>: Sums<Self>;
+    /// Runs a task over elements of this type: with the widest vectors where the type has [`Sums`] of its own for them,
+    /// compiled once where it has not.
+    fn run(task: impl Task);
 
     /// The elements, where they are of this type.
     fn of(data: &Data) -> Option<&[Self]>;
@@ -83,12 +86,15 @@ pub(crate) trait Real: Element {
 }
 
 macro_rules! floats {
-    ($($float:ident, $variant:ident, $sum:ty, $sums:ty, $from_sum:expr, $from_f64:expr, $map:expr, $exp:path, $log:path, $tanh:path, $sqrt:path;)*) => {$(
+    ($($float:ident, $variant:ident, $sum:ty, $sums:ty, $run:expr, $from_sum:expr, $from_f64:expr, $map:expr, $exp:path, $log:path, $tanh:path, $sqrt:path;)*) => {$(
         impl Element for $float {
             const LOWEST: Self = $float::NEG_INFINITY;
 
             type Sum = $sum;
             type Sums<S: Set> = $sums;
+            fn run(task: impl Task) {
+                $run(task);
+            }
             #[inline(always)]
             fn accumulate(sum: $sum, a: Self, b: Self) -> $sum {
                 sum + <$sum>::from(a) * <$sum>::from(b)
@@ -163,10 +169,10 @@ macro_rules! floats {
 }
 
 floats! {
-    f32, F32, f32, S::F32, |sum| sum, |x| x as f32, apply, exp::exp, libm::logf, libm::tanhf, f32::sqrt;
-    f64, F64, f64, Plain<f64>, |sum| sum, |x| x, apply, libm::exp, libm::log, libm::tanh, f64::sqrt;
-    f16, F16, f32, Plain<f16>, f16::from_f32, f16::from_f64, |x: f16, f: fn(f32) -> f32| f16::from_f32(f(x.to_f32())), exp::exp, libm::logf, libm::tanhf, f32::sqrt;
-    bf16, BF16, f32, Plain<bf16>, bf16::from_f32, bf16::from_f64, |x: bf16, f: fn(f32) -> f32| bf16::from_f32(f(x.to_f32())), exp::exp, libm::logf, libm::tanhf, f32::sqrt;
+    f32, F32, f32, S::F32, |task| Vectors::current().run(task), |sum| sum, |x| x as f32, apply, exp::exp, libm::logf, libm::tanhf, f32::sqrt;
+    f64, F64, f64, Plain<f64>, Vectors::plain, |sum| sum, |x| x, apply, libm::exp, libm::log, libm::tanh, f64::sqrt;
+    f16, F16, f32, Plain<f16>, Vectors::plain, f16::from_f32, f16::from_f64, |x: f16, f: fn(f32) -> f32| f16::from_f32(f(x.to_f32())), exp::exp, libm::logf, libm::tanhf, f32::sqrt;
+    bf16, BF16, f32, Plain<bf16>, Vectors::plain, bf16::from_f32, bf16::from_f64, |x: bf16, f: fn(f32) -> f32| bf16::from_f32(f(x.to_f32())), exp::exp, libm::logf, libm::tanhf, f32::sqrt;
 }
 
 fn apply<T>(x: T, f: fn(T) -> T) -> T {
@@ -180,6 +186,9 @@ macro_rules! integers {
 
             type Sum = Self;
             type Sums<S: Set> = Plain<Self>;
+            fn run(task: impl Task) {
+                Vectors::plain(task);
+            }
             fn accumulate(sum: Self, a: Self, b: Self) -> Self {
                 sum.wrapping_add(a.wrapping_mul(b))
             }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use super::Clamp;
 use super::element::Element;
 use super::sums::{LANES as WIDTH, Sums, Tile};
-use super::vectors::{Set, Task, Vectors};
+use super::vectors::{Set, Task};
 
 /// Panels of a tile of one row: as many independent sums as hide the latency of an addition.
 const ROW_PANELS: usize = 4;
@@ -137,7 +137,7 @@ pub(crate) fn product<T: Element>(
     if b.columns == 0 {
         return;
     }
-    Vectors::current().run(Product {
+    T::run(Product {
         a,
         rows,
         b,

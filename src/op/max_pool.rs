@@ -10,7 +10,7 @@ use super::quant::{QuantTensor, Range};
 use super::real;
 use super::rescale::{self, Codes};
 use super::tensor::{TensorType, Values};
-use super::vectors::{Set, Task, Vectors};
+use super::vectors::{Set, Task};
 use super::window::{extents_fit, is_small_batch, per_image, pooled};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect};
 use crate::target::Target;
@@ -128,7 +128,7 @@ impl MaxPool {
     /// The largest of each window: NaN where there is one, the type's least value where all lies in the padding.
     fn largest<T: Element>(&self, x: &[T], shape: &[usize], out_shape: &[usize]) -> Vec<T> {
         let mut y = vec![T::LOWEST; out_shape.iter().product()];
-        Vectors::current().run(Largest {
+        T::run(Largest {
             op: self,
             x,
             shape,

@@ -128,6 +128,11 @@ impl Vectors {
                 }
             }
         }
+        Self::plain(task);
+    }
+
+    /// Runs a task compiled for what every host has.
+    pub(crate) fn plain(task: impl Task) {
         task.run::<Baseline>();
     }
 }
