@@ -21,6 +21,7 @@ const APPROXIMATE: &[&str] = &[
     "fold-batch-norm",
     "fold-channel-scale",
     "fold-input-scale",
+    "fold-through-moves",
     "fuse-bias",
     "recognize-functions",
     "recognize-layer-norm",

@@ -6,7 +6,7 @@ use super::layer::{open_layer, scaled};
 use crate::ir::{FloatGraph, FloatTensor, Node};
 use crate::op::Op;
 
-/// Folds a `BatchNormalization` into the `Conv2d` or `Dense` before it.
+/// Folds a `BatchNormalization` into the `Conv2d`, `ConvNd` or `Dense` before it.
 ///
 /// Refuses a layer that clamps or whose result something else reads, and weights or statistics that are no f32
 /// constants. Relies on `eliminate-transposes` to make the two neighbours. Approximate: every weight and bias is

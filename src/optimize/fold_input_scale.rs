@@ -7,8 +7,8 @@ use crate::ir::FloatGraph;
 use crate::op::tensor::Values;
 use crate::op::{BinaryKind, Op};
 
-/// Folds a multiplication or division by one constant per channel, or by one for all, into the weights of the `Conv2d`
-/// or `Dense` behind it: the preprocessing that exporters put before a network.
+/// Folds a multiplication or division by one constant per channel, or by one for all, into the weights of the `Conv2d`,
+/// `ConvNd` or `Dense` behind it: the preprocessing that exporters put before a network.
 ///
 /// Exact for padding, since zero stays zero. Refuses where something else reads the product, where it is clamped, and
 /// weights that are no f32 constants. Approximate: every weight is computed in f64 and rounded to f32 once.
@@ -25,6 +25,7 @@ fn fold(graph: &mut Draft, position: Place) -> Option<()> {
     let layer = &graph.nodes[position];
     let groups = match &layer.op {
         Op::Conv2d(op) => op.groups,
+        Op::ConvNd(op) => op.groups,
         Op::Dense(_) => 1,
         _ => return None,
     };

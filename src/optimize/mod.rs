@@ -15,6 +15,7 @@ mod fold_batch_norm;
 mod fold_channel_scale;
 mod fold_constants;
 mod fold_input_scale;
+mod fold_through_moves;
 mod fuse_activation;
 mod fuse_bias;
 mod fuse_pad;
@@ -103,6 +104,8 @@ pub const PASSES: &[Pass] = &[
     pass("fold-batch-norm", fold_batch_norm::fold_batch_norm),
     pass("fold-channel-scale", fold_channel_scale::fold_channel_scale),
     pass("fold-input-scale", fold_input_scale::fold_input_scale),
+    // Behind those that fold into neighbours, whose name the layer then takes.
+    pass("fold-through-moves", fold_through_moves::fold_through_moves),
     pass("fuse-pad", fuse_pad::fuse_pad),
     // Behind the folds: nothing folds into a layer that already clamps.
     pass("fuse-activation", fuse_activation::fuse_activation),
