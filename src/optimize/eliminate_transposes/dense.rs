@@ -1,4 +1,5 @@
-//! A transpose before a flattening reshape and a `Dense` only renumbers the columns of the weights.
+//! A transpose before a flattening reshape and a `Dense`, or one that shuffles the channels of a layer's input, only
+//! renumbers the columns of the weights.
 
 use super::super::draft::{Draft, Place};
 use super::super::edit::{Tensor, is_per_tensor, shape, sole_producer};
@@ -29,6 +30,40 @@ pub(super) fn fold(graph: &mut Draft, position: Place) -> Option<()> {
     graph.change(reshape, |node| node.inputs[0] = source);
     let weights = weights.add_to(graph, position);
     graph.change(position, |node| node.inputs[1] = weights);
+    Some(())
+}
+
+/// Where the layer at `position`, of one group, reads a tensor whose channels were split, transposed and joined again,
+/// lets it read the tensor itself and reorders the columns of the weights, which are its input channels.
+pub(super) fn fold_shuffle(graph: &mut Draft, position: Place) -> Option<()> {
+    let [input, weights, ..] = graph.nodes[position].inputs[..] else {
+        return None;
+    };
+    let join = sole_producer(graph, input)?;
+    let Op::Reshape(_) = graph.nodes[join].op else {
+        return None;
+    };
+    let transpose = sole_producer(graph, graph.nodes[join].inputs[0])?;
+    let Op::Transpose(op) = &graph.nodes[transpose].op else {
+        return None;
+    };
+    let split = graph.nodes[transpose].inputs[0];
+    let producer = &graph.nodes[graph.producer(split)?];
+    let Op::Reshape(_) = producer.op else {
+        return None;
+    };
+    let source = producer.inputs[0];
+    if shape(graph, source) != shape(graph, input) {
+        return None;
+    }
+    let channels = *shape(graph, weights).last()?;
+    let from = columns_from(shape(graph, split), &op.perm, channels)?;
+    let weights = StoredConstant::find(graph, weights)?.with_columns_from(&from)?;
+    let weights = weights.add_to(graph, position);
+    graph.change(position, |node| {
+        node.inputs[0] = source;
+        node.inputs[1] = weights;
+    });
     Some(())
 }
 

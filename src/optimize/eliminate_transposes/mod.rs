@@ -12,15 +12,17 @@ use crate::op::Op;
 ///
 /// A transpose passes activations, casts, `QuantizeLinear` and `DequantizeLinear` (per-axis parameters follow),
 /// arithmetic and `Concat` whose other operands are transposed alike, constant, or need only a reshape, `Slice`,
-/// `Pad`, `Softmax`, `Reduce`, `Gather`, a `Dense` whose channels stay last, and reshapes that keep the moved axes
-/// together. Two in a row become one; one of a constant behind `DequantizeLinear` moves the integers; one before a
-/// flattening reshape and a `Dense` moves the columns of the weights instead.
+/// `Pad`, `Softmax`, `LayerNorm`, `Reduce`, `Gather`, a `Dense` whose channels stay last, and reshapes that keep the
+/// moved axes together. Two in a row become one; one of a constant behind `DequantizeLinear` moves the integers; one
+/// before a flattening reshape and a `Dense` moves the columns of the weights instead, and so does a shuffle of the
+/// channels before a layer of one group. Of two transposes with a reshape between, as channel shuffles and
+/// depth-to-space are written, one stays.
 ///
 /// What cannot vanish stands as late as it can, but before a `DequantizeLinear`, where it moves integers. A layer
 /// that moved keeps its name, and the tensor it writes keeps its name in whatever order its axes are.
 ///
 /// The result is taken only if it has fewer transposes, or as many that move fewer elements, or as many in front of
-/// fewer nodes; else the graph stays. Exact: elements move, none is computed, but that a `Dense` whose columns moved
+/// fewer nodes; else the graph stays. Exact: elements move, none is computed, but that a layer whose columns moved
 /// adds its products in another order, which changes its sums by rounding only.
 pub(super) fn eliminate_transposes(graph: &mut FloatGraph) -> usize {
     let before = Cost::of(graph);

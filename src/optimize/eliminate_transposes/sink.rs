@@ -56,7 +56,11 @@ fn step(graph: &mut Draft, position: Place, share: bool) -> Option<()> {
         Op::Binary(_) | Op::Compare(_) | Op::Concat(_) | Op::Select(_) => {
             pass_operands(graph, position, share)
         }
-        Op::Dense(_) => dense::fold(graph, position).or_else(|| pass(graph, position, share)),
+        Op::Dense(_) => dense::fold(graph, position)
+            .or_else(|| dense::fold_shuffle(graph, position))
+            .or_else(|| pass(graph, position, share)),
+        Op::Conv2d(op) if op.groups == 1 => dense::fold_shuffle(graph, position),
+        Op::ConvNd(op) if op.groups == 1 => dense::fold_shuffle(graph, position),
         _ => pass(graph, position, share),
     }
 }
@@ -76,6 +80,9 @@ fn simplify(graph: &mut Draft, position: Place, perm: &[usize]) -> Option<()> {
     if perm.is_sorted() && bypass(graph, position) {
         return Some(());
     }
+    if join(graph, position, perm).is_some() {
+        return Some(());
+    }
     let output = graph.nodes[position].outputs[0];
     if let Some(constant) = StoredConstant::find(graph, input)
         && !graph.is_output(output)
@@ -91,6 +98,36 @@ fn simplify(graph: &mut Draft, position: Place, perm: &[usize]) -> Option<()> {
         return Some(());
     }
     None
+}
+
+/// Two transposes with a reshape between that the first one cannot pass, as channel shuffles and depth-to-space are
+/// written: moves the second one before the reshape, where the two are one.
+fn join(graph: &mut Draft, position: Place, perm: &[usize]) -> Option<()> {
+    let reshape = sole_producer(graph, graph.nodes[position].inputs[0])?;
+    let Op::Reshape(_) = graph.nodes[reshape].op else {
+        return None;
+    };
+    let between = graph.nodes[reshape].inputs[0];
+    let first = transposed(graph, between, false)?;
+    let output = graph.nodes[position].outputs[0];
+    let last = graph.tensors[output].ty.clone();
+    // Seen from behind, the way back to the tensor between the two is a transpose and a reshape as well.
+    let (inner, back) = through_reshape(&last.shape, &inverse(perm), shape(graph, between))?;
+    let node = Node {
+        name: first.name,
+        op: Op::Transpose(Transpose {
+            perm: compose(&first.perm, &inverse(&back)),
+        }),
+        inputs: vec![first.input],
+        outputs: Vec::new(),
+    };
+    let base = graph.tensors[between].name.clone();
+    let joined = insert(graph, position, node, &base, TensorType::new(last.dtype, inner));
+    graph.change(position, |node| {
+        node.inputs = vec![joined];
+        node.op = Op::Reshape(Reshape { shape: last.shape });
+    });
+    Some(())
 }
 
 /// Moves a transpose behind a node that acts on its first input.
