@@ -12,6 +12,7 @@ mod plain;
 mod pools;
 mod products;
 mod recurrent;
+mod repeat;
 mod softmax;
 mod windows;
 

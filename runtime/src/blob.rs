@@ -140,7 +140,8 @@ impl<'a> Blob<'a> {
         self.state
     }
 
-    /// Multiply-accumulates, taps and elements of one inference: what the loops of all steps count to.
+    /// Multiply-accumulates, taps and elements of one inference: what the loops of all steps count to, and those of a
+    /// repeated body as often as they may.
     pub const fn work(&self) -> u64 {
         self.work
     }
@@ -336,6 +337,7 @@ impl Record<'_> {
 }
 
 /// The records of a program section.
+#[derive(Clone, Copy)]
 pub(crate) struct Records<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Records<'a> {

@@ -6,12 +6,14 @@
 //! - only state fields touch the state region, and those nothing else
 //! - its guards, at most [`MOST_GUARDS`], are bytes of the arena; whether they let it run or not, it stays in its memory
 //! - the kernel's own conditions hold: groups, windows, shifts, clamps, packing
-//! - the work of all steps together is bounded by [`MOST_WORK`]
+//! - a loop's body is at least one step and ends before the body around it, or the program, does; at most
+//!   [`MOST_NESTING`] loops lie within each other
+//! - the work of all steps together, those of a body as often as they may run, is bounded by [`MOST_WORK`]
 
 use core::fmt;
 
 use crate::blob::{Blob, Record};
-use crate::format::{IN_CONSTANTS, MOST_GUARDS, WHEN_FALSE};
+use crate::format::{IN_CONSTANTS, MOST_GUARDS, MOST_NESTING, Repeat, WHEN_FALSE};
 use crate::kernels::{Extent, Kernel};
 use crate::lanes::LaneId;
 
@@ -76,6 +78,8 @@ pub enum StepProblem {
     Overlap,
     /// A parameter is out of its range.
     Parameter,
+    /// A loop's body ends outside the one around it, or loops lie too deep within each other.
+    Nesting,
 }
 
 impl fmt::Display for BlobError {
@@ -116,6 +120,7 @@ impl fmt::Display for StepProblem {
             Self::OutOfBounds => "touches bytes outside the arena or the constants",
             Self::Overlap => "overwrites what it reads, or the state",
             Self::Parameter => "has a parameter out of range",
+            Self::Nesting => "is a loop that does not lie within the steps around it",
         })
     }
 }
@@ -153,15 +158,77 @@ impl Extent {
 pub(crate) fn check_steps(blob: &Blob<'_>, kernels: &[Kernel], count: u32) -> Result<u64, BlobError> {
     let mut records = blob.records();
     let mut work = 0u64;
+    let mut bodies = Bodies::new(count);
     for step in 0..count {
         let record = records.next().ok_or(BlobError::Layout)?;
-        let done = check_step(blob, kernels, record).map_err(|problem| BlobError::Step { step, problem })?;
-        work = work.saturating_add(done);
+        let wrong = |problem| BlobError::Step { step, problem };
+        let done = check_step(blob, kernels, record).map_err(wrong)?;
+        bodies.leave(step);
+        // Even a step that does nothing takes its time, as often as it runs.
+        work = work.saturating_add(done.max(1).saturating_mul(bodies.innermost.times));
         if work > MOST_WORK {
             return Err(BlobError::TooMuchWork);
         }
+        if record.opcode == Repeat::OPCODE {
+            let repeat = Repeat::read(record.fields).ok_or(wrong(StepProblem::Record))?;
+            bodies.enter(step, &repeat).ok_or(wrong(StepProblem::Nesting))?;
+        }
     }
     records.0.is_empty().then_some(work).ok_or(BlobError::Layout)
+}
+
+/// Steps that run together.
+#[derive(Clone, Copy, Default)]
+struct Body {
+    /// The first step behind it.
+    end: u32,
+    /// How often it runs, at most.
+    times: u64,
+}
+
+/// The bodies that a step lies in.
+struct Bodies {
+    innermost: Body,
+    /// Those around it, the nearest first.
+    around: [Option<Body>; MOST_NESTING],
+}
+
+impl Bodies {
+    /// The whole program.
+    fn new(count: u32) -> Self {
+        Self {
+            innermost: Body { end: count, times: 1 },
+            around: [None; MOST_NESTING],
+        }
+    }
+
+    /// Leaves the bodies that end before this step.
+    fn leave(&mut self, step: u32) {
+        while self.innermost.end <= step
+            && let [Some(around), ..] = self.around
+        {
+            self.innermost = around;
+            self.around.rotate_left(1);
+            let [.., last] = &mut self.around;
+            *last = None;
+        }
+    }
+
+    /// Enters the body behind a loop's step; `None` where it does not lie within those that the step lies in.
+    fn enter(&mut self, step: u32, repeat: &Repeat) -> Option<()> {
+        let end = step.checked_add(1)?.checked_add(repeat.steps)?;
+        let [.., last] = &mut self.around;
+        if end > self.innermost.end || last.is_some() {
+            return None;
+        }
+        *last = Some(self.innermost);
+        self.around.rotate_right(1);
+        self.innermost = Body {
+            end,
+            times: self.innermost.times.saturating_mul(repeat.trips.into()),
+        };
+        Some(())
+    }
 }
 
 /// Proves one step, and gives its work.

@@ -1,10 +1,10 @@
-//! The executor: one loop over a blob's records.
+//! The executor: one loop over a blob's records, with a short stack of the bodies that are being repeated.
 
 use core::fmt;
 
 use crate::arena::Memory;
-use crate::blob::Blob;
-use crate::format::ARENA_ALIGN;
+use crate::blob::{Blob, Records};
+use crate::format::{ARENA_ALIGN, MOST_NESTING, Repeat};
 use crate::kernels::Kernel;
 
 /// Why a model does not run here.
@@ -43,7 +43,8 @@ impl fmt::Display for RunError {
 
 impl core::error::Error for RunError {}
 
-/// Looks on while a model runs. Steps whose guards do not let them run are passed over in silence.
+/// Looks on while a model runs. Steps whose guards do not let them run are passed over in silence; those of a loop's
+/// body are told of every time.
 pub trait Observer {
     /// Called before step `step`.
     fn before(&mut self, step: usize);
@@ -130,17 +131,50 @@ impl<'a> Model<'a> {
     /// Where the arena is too small or misaligned.
     pub fn run(&self, arena: &mut [u8], observer: &mut impl Observer) -> Result<(), RunError> {
         let arena = self.part_of(arena)?;
-        for (step, record) in self.blob.records().enumerate() {
+        let mut bodies = Bodies::default();
+        let (mut step, mut records) = (0usize, self.blob.records());
+        loop {
+            while let Some(body) = bodies.ending_at(step) {
+                let again = body.repeat.goes_on(body.done, arena);
+                if again.ok_or(RunError::Changed { step })? {
+                    body.done = body.done.wrapping_add(1);
+                    (step, records) = (body.first, body.records);
+                } else {
+                    bodies.leave();
+                }
+            }
             let changed = RunError::Changed { step };
-            if !record.is_wanted(arena).ok_or(changed)? {
+            let Some(record) = records.next() else {
+                return Ok(());
+            };
+            let first = step.wrapping_add(1);
+            let wanted = record.is_wanted(arena).ok_or(changed)?;
+            if wanted {
+                observer.before(step);
+                let mut memory = Memory::new(arena, self.blob.constants());
+                let output = (self.kernel(record.opcode)?.run)(record.fields, &mut memory).ok_or(changed)?;
+                observer.after(step, memory.output(output).unwrap_or_default());
+            }
+            step = first;
+            if record.opcode != Repeat::OPCODE {
                 continue;
             }
-            observer.before(step);
-            let mut memory = Memory::new(arena, self.blob.constants());
-            let output = (self.kernel(record.opcode)?.run)(record.fields, &mut memory).ok_or(changed)?;
-            observer.after(step, memory.output(output).unwrap_or_default());
+            let repeat = Repeat::read(record.fields).ok_or(changed)?;
+            if wanted && repeat.goes_on(0, arena).ok_or(changed)? {
+                let body = Body {
+                    repeat,
+                    first,
+                    records,
+                    done: 1,
+                };
+                bodies.enter(body).ok_or(changed)?;
+            } else {
+                for _ in 0..repeat.steps {
+                    records.next().ok_or(changed)?;
+                    step = step.wrapping_add(1);
+                }
+            }
         }
-        Ok(())
     }
 
     /// The arena's first bytes, as many as the model needs: no step reaches beyond them.
@@ -152,5 +186,44 @@ impl<'a> Model<'a> {
         arena
             .get_mut(..needed as usize)
             .ok_or(RunError::ArenaTooSmall { needed, given })
+    }
+}
+
+/// Steps that are being repeated.
+#[derive(Clone, Copy)]
+struct Body<'a> {
+    repeat: Repeat,
+    /// Its first step.
+    first: usize,
+    /// Its records, and all behind them.
+    records: Records<'a>,
+    /// How often it was begun.
+    done: u32,
+}
+
+/// The bodies around a step, the innermost first.
+#[derive(Clone, Copy, Default)]
+struct Bodies<'a>([Option<Body<'a>>; MOST_NESTING]);
+
+impl<'a> Bodies<'a> {
+    /// The innermost body, if it ends before this step.
+    fn ending_at(&mut self, step: usize) -> Option<&mut Body<'a>> {
+        let [innermost, ..] = &mut self.0;
+        innermost
+            .as_mut()
+            .filter(|body| step.wrapping_sub(body.first) == body.repeat.steps as usize)
+    }
+
+    /// One more; `None` where there are too many.
+    fn enter(&mut self, body: Body<'a>) -> Option<()> {
+        self.0.rotate_right(1);
+        let [innermost, ..] = &mut self.0;
+        innermost.replace(body).is_none().then_some(())
+    }
+
+    fn leave(&mut self) {
+        let [innermost, ..] = &mut self.0;
+        *innermost = None;
+        self.0.rotate_left(1);
     }
 }

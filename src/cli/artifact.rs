@@ -84,7 +84,8 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::Rank(_)
         | Layer::CumulateF32(_)
         | Layer::NonMaxSuppressionF32(_)
-        | Layer::NonZero(_) => 0,
+        | Layer::NonZero(_)
+        | Layer::Repeat(_) => 0,
     }
 }
 

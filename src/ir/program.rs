@@ -231,7 +231,8 @@ impl Program {
                 | Layer::Rank(_)
                 | Layer::CumulateF32(_)
                 | Layer::NonMaxSuppressionF32(_)
-                | Layer::NonZero(_) => continue,
+                | Layer::NonZero(_)
+                | Layer::Repeat(_) => continue,
             };
             if seen.insert(block) {
                 stored.weights += width.0 * inputs * outputs;

@@ -82,6 +82,7 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
         }
         Layer::CumulateF32(_) | Layer::NonMaxSuppressionF32(_) => [(work, FLOAT_Q8), none, none],
         Layer::FillF32(_) => [(work, 4 * cost.fill_q8), none, none],
+        Layer::Repeat(_) => [none, none, none],
     };
     let term = |(count, q8): (u64, u32)| count.saturating_mul(q8.into());
     let q8 = terms

@@ -4,6 +4,7 @@
 //! Everything is little-endian. Offsets in the header count from the blob's first byte; offsets in records count
 //! from the arena's first byte, or from the constants section's where the field's comment or [`IN_CONSTANTS`] says so.
 
+mod control;
 mod elementwise;
 mod float;
 mod integrity;
@@ -12,6 +13,7 @@ mod place;
 mod record;
 mod windows;
 
+pub use control::{MOST_NESTING, Repeat};
 pub use elementwise::{BinaryInteger, Compare, Convert, MinMax, Select};
 pub use float::{
     AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32, LayerNormF32,

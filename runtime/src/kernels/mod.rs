@@ -22,6 +22,7 @@ pub mod non_zero;
 pub mod number;
 pub mod places;
 pub mod rank;
+pub mod repeat;
 pub mod select;
 pub mod softmax;
 pub mod strided_copy;
@@ -40,7 +41,9 @@ use crate::format::{
 };
 use crate::format::{BinaryInteger, Compare, Convert, MinMax, Select};
 use crate::format::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, ResampleF32, RoiAlignF32};
-use crate::format::{CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Scatter};
+use crate::format::{
+    CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Repeat, Scatter,
+};
 use crate::lanes::Portable;
 
 /// What records of one kind are proven and executed by.
@@ -124,6 +127,7 @@ pub static ALL: &[Kernel] = &[
     non_zero::kernel(),
     float::cumulate::kernel(),
     float::non_max_suppression::kernel(),
+    repeat::kernel(),
 ];
 
 /// The kernels that compute in integers alone.
@@ -293,6 +297,7 @@ layers! {
     CumulateF32,
     NonMaxSuppressionF32,
     NonZero,
+    Repeat,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.
