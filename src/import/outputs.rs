@@ -146,6 +146,7 @@ fn sweep(graph: FloatGraph) -> FloatGraph {
         nodes,
         inputs,
         outputs,
+        bodies: graph.bodies,
         notes: graph.notes,
         metadata: graph.metadata,
         ..kept

@@ -7,9 +7,9 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use super::Metadata;
-use crate::op::Op;
 use crate::op::quant::{QuantTensor, Quantization};
 use crate::op::tensor::{DType, TensorType, Values};
+use crate::op::{Op, Repeat};
 
 /// An index that knows what it indexes.
 pub struct Handle<T> {
@@ -227,6 +227,9 @@ pub struct Graph<T> {
     pub inputs: Vec<Handle<T>>,
     /// What the caller gets, in the model's order.
     pub outputs: Vec<Handle<T>>,
+    /// What the graph's [`Repeat`](crate::op::Repeat) nodes run, by its place here; those that no node names any more
+    /// may linger. They see nothing of this graph.
+    pub bodies: Vec<Self>,
     /// Things the user should know: a symbolic dimension that was set, say.
     pub notes: Vec<String>,
     /// What the model says of itself. Import fills it in, and the artifact gets it; no stage between looks at it.
@@ -247,6 +250,7 @@ impl<T> Graph<T> {
             tensors: Arena::default(),
             inputs: Vec::new(),
             outputs: Vec::new(),
+            bodies: Vec::new(),
             notes: Vec::new(),
             metadata: Metadata::default(),
         }
@@ -315,18 +319,28 @@ impl<T: TensorInfo> Graph<T> {
             .collect()
     }
 
-    /// Multiply-accumulates of one inference.
-    pub fn macs(&self) -> u64 {
-        self.nodes
-            .iter()
-            .map(|node| node.op.macs(&self.input_types(node)))
-            .sum()
+    /// The body of a node that repeats one; `None` for every other node.
+    pub fn body<'a>(&'a self, node: &'a Node<T>) -> Option<(&'a Repeat, &'a Self)> {
+        match &node.op {
+            Op::Repeat(repeat) => Some((repeat, self.bodies.get(repeat.body)?)),
+            _ => None,
+        }
     }
 
-    /// Elements of all constants that nodes read.
+    /// Multiply-accumulates of one inference, loops at their longest.
+    pub fn macs(&self) -> u64 {
+        let of_node = |node: &Node<T>| match self.body(node) {
+            Some((repeat, body)) => body.macs().saturating_mul(repeat.trips as u64),
+            None => node.op.macs(&self.input_types(node)),
+        };
+        self.nodes.iter().map(of_node).fold(0, u64::saturating_add)
+    }
+
+    /// Elements of all constants that nodes read, those of bodies too.
     pub fn parameters(&self) -> u64 {
         let mut seen = vec![false; self.tensors.len()];
-        let mut count = 0;
+        let bodies = self.nodes.iter().filter_map(|node| self.body(node));
+        let mut count = bodies.map(|(_, body)| body.parameters()).sum();
         for &input in self.nodes.iter().flat_map(|node| &node.inputs) {
             let tensor = &self.tensors[input];
             if tensor.data().is_some() && !std::mem::replace(&mut seen[input.index()], true) {

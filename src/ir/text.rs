@@ -15,6 +15,8 @@
 //! list in brackets, or to make fixtures short: `zeros`, `ones`, `full V`, or `ramp`, which is
 //! `((7·i) mod 29 − 14) / 8` for reals and `(7·i) mod 29 − 14` for integers (`+ 14` for unsigned ones).
 //!
+//! Bodies that nodes repeat stand between lines `body {` and `}`, each a graph of its own, in the order of their numbers.
+//!
 //! The type of a node's output may be left out; it is then inferred. A tensor of a
 //! [`QuantGraph`](super::QuantGraph) says after its type what its numbers mean: `scale S zero_point Z`, or
 //! `axis A scales […]`; and where the ONNX model has another element type there, `model f32`.
@@ -57,6 +59,11 @@ fn write_graph<T: TextTensor>(text: &mut String, graph: &Graph<T>, constants: Co
     writeln!(text, "graph {}", quoted(&graph.name))?;
     for note in &graph.notes {
         writeln!(text, "note {}", quoted(note))?;
+    }
+    for body in &graph.bodies {
+        text.push_str("body {\n");
+        write_graph(text, body, constants)?;
+        text.push_str("}\n");
     }
     let tensor = |handle: Handle<T>| Typed {
         tensor: &graph.tensors[handle],

@@ -13,15 +13,18 @@
 //! 8. **Quantization**: scales are positive and finite; zero points lie within the element type, which is an
 //!    integer one; per-channel scales are as many as their axis has indices.
 //!
+//! 9. **Bodies**: a node that repeats a body names one of the graph's. The body obeys these rules itself; it takes a
+//!    counter and the node's inputs, and gives the node's outputs.
+//!
 //! It runs after import and after every pass, in release too: its work is linear in nodes, tensors and per-channel
 //! scales, and it looks at no other element. It does not judge whether a target can run the graph.
 
 use std::collections::HashSet;
 
 use super::{Graph, Handle, Node, TensorInfo};
-use crate::op::OpError;
 use crate::op::quant::Quantization;
 use crate::op::tensor::{DType, Narrow, TensorType};
+use crate::op::{Op, OpError, Repeat};
 
 /// The rule a graph breaks, where, and what was wanted and found.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -113,6 +116,14 @@ pub enum VerifyError {
         axis: usize,
         found: usize,
     },
+    /// A body that is not there, or not of its node's types.
+    #[error("{operator} `{node}` repeats body {body}: {reason}")]
+    Body {
+        node: String,
+        operator: &'static str,
+        body: usize,
+        reason: String,
+    },
     /// A quantized tensor of reals.
     #[error("`{tensor}` is quantized, but its element type is {dtype}")]
     QuantizedReals { tensor: String, dtype: DType },
@@ -144,8 +155,10 @@ pub fn verify<T: TensorInfo>(graph: &Graph<T>) -> Result<(), VerifyError> {
             });
         }
     }
+    graph.bodies.iter().try_for_each(verify)?;
     for node in &graph.nodes {
         check_node(graph, node, &mut source)?;
+        check_body(graph, node)?;
     }
     match graph
         .outputs
@@ -157,6 +170,44 @@ pub fn verify<T: TensorInfo>(graph: &Graph<T>) -> Result<(), VerifyError> {
         }),
         None => Ok(()),
     }
+}
+
+/// Rule 9.
+fn check_body<T: TensorInfo>(graph: &Graph<T>, node: &Node<T>) -> Result<(), VerifyError> {
+    let Op::Repeat(repeat) = &node.op else {
+        return Ok(());
+    };
+    let wrong = |reason: String| VerifyError::Body {
+        node: node.name.clone(),
+        operator: node.op.name(),
+        body: repeat.body,
+        reason,
+    };
+    let Some((_, body)) = graph.body(node) else {
+        return Err(wrong(format!("the graph has {}", graph.bodies.len())));
+    };
+    let types = |graph: &Graph<T>, handles: &[Handle<T>]| -> Vec<TensorType> {
+        handles.iter().map(|&h| graph.tensors[h].ty().clone()).collect()
+    };
+    let mut wanted = vec![Repeat::counter()];
+    wanted.extend(types(graph, &node.inputs));
+    for (end, wanted, found) in [
+        ("inputs", wanted, types(body, &body.inputs)),
+        ("outputs", types(graph, &node.outputs), types(body, &body.outputs)),
+    ] {
+        if wanted != found {
+            let list = |types: &[TensorType]| -> String {
+                let types: Vec<String> = types.iter().map(ToString::to_string).collect();
+                types.join(", ")
+            };
+            return Err(wrong(format!(
+                "{end} {} wanted, {} found",
+                list(&wanted),
+                list(&found)
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn check_handles<T: TensorInfo>(graph: &Graph<T>) -> Result<(), VerifyError> {

@@ -125,15 +125,23 @@ pub struct Lowered {
     pub view: Option<View>,
     /// The proof of exactness.
     pub proof: Proof,
+    /// Of a loop: the kernels of its body's nodes. Its own calls are one per carried value, which writes the output of
+    /// that number, and the step in front of the body.
+    pub body: Vec<Self>,
 }
 
 impl Lowered {
+    /// Which of the node's outputs a call writes.
+    pub fn output_of(&self, call: usize) -> usize {
+        if self.body.is_empty() { 0 } else { call }
+    }
+
     /// One call and its proof.
     pub(super) fn one(call: KernelCall, proof: Proof) -> Self {
         Self {
             calls: vec![call],
-            view: None,
             proof,
+            ..Self::default()
         }
     }
 }

@@ -53,6 +53,7 @@ mod ranking;
 mod real;
 mod recurrent;
 mod reduce;
+mod repeat;
 mod resample;
 pub mod rescale;
 mod reshape;
@@ -109,6 +110,7 @@ pub use quantize_to::{DequantizeTo, QuantizeTo};
 pub use ranking::TopK;
 pub use recurrent::{Activation, Cell, Function, Recurrent};
 pub use reduce::{Reduce, ReduceKind};
+pub use repeat::Repeat;
 pub use resample::Resample;
 pub use reshape::Reshape;
 pub use roi_align::RoiAlign;
@@ -365,6 +367,7 @@ operators! {
     Reduce,
     QuantizeTo,
     Recurrent,
+    Repeat,
     Reshape,
     Select,
     Scatter,

@@ -74,8 +74,8 @@ impl<'a> Sides<'a> {
     fn calls(&self, layer: Layer, y: &QuantTensor, proof: Proof) -> Lowered {
         Lowered {
             calls: self.geometry.calls(layer, &self.inputs, y),
-            view: None,
             proof,
+            ..Lowered::default()
         }
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
         | Op::Pad(_)
         | Op::QuantizeLinear(_)
         | Op::Recurrent(_)
+        | Op::Repeat(_)
         | Op::Reduce(_)
         | Op::QuantizeTo(_)
         | Op::Reshape(_)

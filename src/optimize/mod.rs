@@ -169,6 +169,9 @@ pub fn run(mut graph: FloatGraph, options: &Options) -> Result<FloatGraph, Optim
         return Err(OptimizeError::UnknownPass { name: name.clone() });
     }
     verify(&graph).map_err(|error| OptimizeError::Input(Box::new(error)))?;
+    // A body keeps its ends, so that the graph around it does not notice.
+    let bodies = std::mem::take(&mut graph.bodies).into_iter();
+    graph.bodies = bodies.map(|body| run(body, options)).collect::<Result<_, _>>()?;
     // Every rewrite makes the graph smaller or moves it toward its normal form, so the rounds needed grow with the
     // graph's depth at worst.
     let max_rounds = 8 + graph.nodes.len();

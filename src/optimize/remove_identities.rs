@@ -110,6 +110,7 @@ fn identity(graph: &Draft, node: &Node<FloatTensor>) -> Option<(usize, Clamp)> {
         | Op::RoiAlign(_)
         | Op::QuantizeLinear(_)
         | Op::Recurrent(_)
+        | Op::Repeat(_)
         | Op::Select(_)
         | Op::QuantizeTo(_)
         | Op::Softmax(_) => None,

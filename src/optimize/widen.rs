@@ -12,10 +12,15 @@ use crate::op::{DequantizeLinear, DequantizeTo, Op, QuantizeLinear, QuantizeTo};
 ///
 /// A graph that looks into the bits of reals stays as it is, for later stages to refuse.
 pub fn widen(graph: FloatGraph) -> FloatGraph {
-    if !graph.tensors.iter().any(|(_, tensor)| changes(tensor.ty.dtype)) {
+    if !has_wide(&graph) {
         return graph;
     }
     widened(&graph).unwrap_or(graph)
+}
+
+/// Whether a tensor of the graph or of its bodies is of a type that changes.
+fn has_wide(graph: &FloatGraph) -> bool {
+    graph.tensors.iter().any(|(_, tensor)| changes(tensor.ty.dtype)) || graph.bodies.iter().any(has_wide)
 }
 
 fn changes(dtype: DType) -> bool {
@@ -29,6 +34,7 @@ fn widened_type(dtype: DType) -> DType {
 
 fn widened(graph: &FloatGraph) -> Option<FloatGraph> {
     let mut out = graph.clone();
+    out.bodies = graph.bodies.iter().map(widened).collect::<Option<_>>()?;
     for handle in graph.tensors.iter().map(|(handle, _)| handle) {
         let tensor = &mut out.tensors[handle];
         let dtype = widened_type(tensor.ty.dtype);

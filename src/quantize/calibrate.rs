@@ -221,6 +221,7 @@ impl Quantizer<'_> {
             | Op::Pad(_)
             | Op::QuantizeLinear(_)
             | Op::Recurrent(_)
+            | Op::Repeat(_)
             | Op::Reduce(_)
             | Op::QuantizeTo(_)
             | Op::Reshape(_)

@@ -122,6 +122,10 @@ pub fn run(
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<QuantGraph, QuantizeError> {
+    let loops = loops(&graph, options.precision);
+    if !loops.is_empty() {
+        return Err(QuantizeError::Problems(loops));
+    }
     let mut quant = if is_quantized(&graph) {
         qdq::absorb(&graph, options.precision).map_err(QuantizeError::Problems)?
     } else if options.precision == Precision::F32 {
@@ -133,6 +137,17 @@ pub fn run(
     copy_constant_outputs(&mut quant);
     verify(&quant)?;
     Ok(quant)
+}
+
+/// The loops that have no int8 form, which is all of them, and those of a quantized model.
+fn loops(graph: &FloatGraph, precision: Precision) -> Vec<Problem> {
+    if precision == Precision::F32 && !is_quantized(graph) {
+        return Vec::new();
+    }
+    let loops = graph.nodes.iter().filter(|node| graph.body(node).is_some());
+    let reason = "a loop step computes in f32, and it or the model around it is quantized";
+    let help = "compile the float model with --precision f32, or shorten the loop so that it is unrolled";
+    loops.map(|node| problem(node, reason, Some(help))).collect()
 }
 
 /// Makes outputs that are constants copies of them: a program's outputs lie in its working memory.
@@ -165,12 +180,13 @@ fn copy_constant_outputs(graph: &mut QuantGraph) {
     }
 }
 
-/// Whether a model brings its own quantization.
+/// Whether a model brings its own quantization, in the bodies of loops too.
 pub fn is_quantized(graph: &FloatGraph) -> bool {
     graph
         .nodes
         .iter()
         .any(|node| matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_)))
+        || graph.bodies.iter().any(is_quantized)
 }
 
 /// A problem of a node.

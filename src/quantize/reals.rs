@@ -7,6 +7,7 @@ use crate::op::quant::{QuantTensor, Quantization};
 pub(super) fn keep(graph: &FloatGraph) -> QuantGraph {
     let mut out = QuantGraph::new(graph.name.clone());
     out.notes = graph.notes.clone();
+    out.bodies = graph.bodies.iter().map(keep).collect();
     let kept: Vec<Handle<QuantTensor>> = graph
         .tensors
         .iter()

@@ -9,7 +9,8 @@ mod prepared;
 pub use error::ReferenceError;
 
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node};
-use crate::op::tensor::Values;
+use crate::op::tensor::{Data, Values};
+use crate::op::{Op, OpError, Repeat};
 use prepared::Prepared;
 
 /// Told every tensor that comes about, in the order of the nodes.
@@ -44,6 +45,8 @@ pub struct Executor<'g> {
     inputs: Vec<Option<usize>>,
     /// Per node, the tensors that no later node reads and that are no outputs.
     dead_after: Vec<Vec<Handle<FloatTensor>>>,
+    /// Of the graph's bodies.
+    bodies: Vec<Self>,
 }
 
 impl<'g> Executor<'g> {
@@ -66,6 +69,7 @@ impl<'g> Executor<'g> {
             prepared,
             inputs,
             dead_after: dead_after(graph),
+            bodies: graph.bodies.iter().map(Self::new).collect::<Result<_, _>>()?,
         })
     }
 
@@ -99,13 +103,12 @@ impl<'g> Executor<'g> {
                 .iter()
                 .map(|&input| tensors.get(node, input))
                 .collect::<Result<_, _>>()?;
-            let results = self.prepared[i]
-                .eval(node, &operands)
-                .map_err(|source| ReferenceError::Node {
-                    node: node.name.clone(),
-                    operator: node.op.name(),
-                    source,
-                })?;
+            let results = match &node.op {
+                Op::Repeat(repeat) => self.repeat(node, repeat, &operands)?,
+                op => self.prepared[i]
+                    .eval(node, &operands)
+                    .map_err(|source| refused(node, op, source))?,
+            };
             for (&output, values) in node.outputs.iter().zip(results) {
                 let tensor = &self.graph.tensors[output];
                 let found = values.ty();
@@ -130,6 +133,39 @@ impl<'g> Executor<'g> {
             .collect()
     }
 
+    /// What a body carries in the end. Nobody is told of what is inside.
+    fn repeat(
+        &self,
+        node: &Node<FloatTensor>,
+        repeat: &Repeat,
+        operands: &[&Values],
+    ) -> Result<Vec<Values>, ReferenceError> {
+        let Some(body) = self.bodies.get(repeat.body) else {
+            let source = OpError::new(format!(
+                "body {} wanted, {} found",
+                repeat.body,
+                self.bodies.len()
+            ));
+            return Err(refused(node, &node.op, source));
+        };
+        let mut inputs = vec![Values::new([], Data::I64(vec![0]))];
+        inputs.extend(operands.iter().map(|&values| values.clone()));
+        for trip in 0..repeat.trips {
+            if !repeat.goes_on(&inputs[1..]) {
+                break;
+            }
+            inputs[0] = Values::new([], Data::I64(vec![trip as i64]));
+            let carried = body.run(&inputs)?;
+            inputs[1..]
+                .iter_mut()
+                .zip(carried)
+                .for_each(|(old, new)| *old = new);
+        }
+        inputs.truncate(1 + repeat.carried);
+        inputs.remove(0);
+        Ok(inputs)
+    }
+
     fn check_inputs(&self, inputs: &[Values]) -> Result<(), ReferenceError> {
         if inputs.len() != self.graph.inputs.len() {
             return Err(ReferenceError::InputCount {
@@ -148,6 +184,14 @@ impl<'g> Executor<'g> {
             }
         }
         Ok(())
+    }
+}
+
+fn refused(node: &Node<FloatTensor>, op: &Op, source: OpError) -> ReferenceError {
+    ReferenceError::Node {
+        node: node.name.clone(),
+        operator: op.name(),
+        source,
     }
 }
 

@@ -8,6 +8,9 @@ use crate::ir::{FloatTensor, Graph, Handle, Node, TensorInfo};
 use crate::op::quant::{QuantTensor, Quantization};
 use crate::op::tensor::{DType, TensorType, Values};
 
+/// Bodies within each other, at most: texts are not trusted.
+const MAX_NESTING: usize = 32;
+
 /// Where and why a text is no graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {kind}")]
@@ -103,27 +106,31 @@ impl TextTensor for QuantTensor {
 /// # Errors
 /// The first line that is no statement, with the reason.
 pub fn parse<T: TextTensor>(text: &str) -> Result<Graph<T>, ParseError> {
-    let mut reader = Reader {
-        graph: Graph::new(""),
-        named: false,
-        tensors: HashMap::new(),
-    };
+    let mut reader = Reader::new();
+    // The graphs around a body, outermost first.
+    let mut around = Vec::new();
     for (i, line) in text.lines().enumerate() {
         let mut cursor = Cursor::new(line);
-        if !cursor.is_at_end() {
-            reader
-                .statement(&mut cursor)
-                .map_err(|kind| ParseError { line: i + 1, kind })?;
+        let wrong = |kind| ParseError { line: i + 1, kind };
+        match line.trim() {
+            "body {" if around.len() < MAX_NESTING => {
+                around.push(std::mem::replace(&mut reader, Reader::new()));
+            }
+            "}" if !around.is_empty() => {
+                let body = reader.finish().map_err(wrong)?;
+                reader = around.pop().expect("a body stands in a graph");
+                reader.graph.bodies.push(body);
+            }
+            _ if cursor.is_at_end() => {}
+            _ => reader.statement(&mut cursor).map_err(wrong)?,
         }
     }
-    if reader.named {
-        Ok(reader.graph)
-    } else {
-        Err(ParseError {
-            line: text.lines().count().max(1),
-            kind: ParseErrorKind::NoGraph,
-        })
+    let line = text.lines().count().max(1);
+    if !around.is_empty() {
+        let kind = syntax("`}` behind a body", "the end of the text");
+        return Err(ParseError { line, kind });
     }
+    reader.finish().map_err(|kind| ParseError { line, kind })
 }
 
 struct Reader<T> {
@@ -133,6 +140,22 @@ struct Reader<T> {
 }
 
 impl<T: TextTensor> Reader<T> {
+    fn new() -> Self {
+        Self {
+            graph: Graph::new(""),
+            named: false,
+            tensors: HashMap::new(),
+        }
+    }
+
+    fn finish(self) -> Result<Graph<T>, ParseErrorKind> {
+        if self.named {
+            Ok(self.graph)
+        } else {
+            Err(ParseErrorKind::NoGraph)
+        }
+    }
+
     fn statement(&mut self, line: &mut Cursor<'_>) -> Result<(), ParseErrorKind> {
         if line.starts_with('%') {
             self.node(line)?;

@@ -248,6 +248,7 @@ fn passed(graph: &Draft, node: &Node<FloatTensor>, before: &Transposed) -> Optio
         | Op::MatMul(_)
         | Op::MaxPoolIndices(_)
         | Op::Recurrent(_)
+        | Op::Repeat(_)
         | Op::RoiAlign(_)
         | Op::MaxPool(_)
         | Op::Select(_)

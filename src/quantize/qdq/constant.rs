@@ -89,6 +89,7 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
         | Op::Pad(_)
         | Op::QuantizeLinear(_)
         | Op::Recurrent(_)
+        | Op::Repeat(_)
         | Op::Reduce(_)
         | Op::Select(_)
         | Op::QuantizeTo(_)

@@ -181,6 +181,7 @@ pub(super) fn commutes(op: &Op, dtype: DType) -> bool {
         | Op::RoiAlign(_)
         | Op::QuantizeLinear(_)
         | Op::Recurrent(_)
+        | Op::Repeat(_)
         | Op::Select(_)
         | Op::QuantizeTo(_)
         | Op::Softmax(_) => false,
@@ -234,6 +235,7 @@ pub(super) fn moves(op: &Op, dtype: DType) -> bool {
         | Op::RoiAlign(_)
         | Op::QuantizeLinear(_)
         | Op::Recurrent(_)
+        | Op::Repeat(_)
         | Op::Select(_)
         | Op::QuantizeTo(_)
         | Op::Softmax(_)

@@ -57,6 +57,7 @@ impl Absorber<'_> {
             | Op::Pad(_)
             | Op::QuantizeLinear(_)
             | Op::Recurrent(_)
+            | Op::Repeat(_)
             | Op::Reduce(_)
             | Op::QuantizeTo(_)
             | Op::Reshape(_)
