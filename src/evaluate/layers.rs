@@ -61,7 +61,7 @@ impl<'p> Probes<'p> {
         let mut by_step = vec![None; program.steps.len()];
         for (i, node) in graph.nodes.iter().enumerate() {
             let writes: Vec<usize> = (0..program.steps.len())
-                .filter(|&s| program.steps[s].node == i)
+                .filter(|&s| program.steps[s].node == i && program.steps[s].within.is_none())
                 .collect();
             let output = node.outputs[0];
             let tensor = &graph.tensors[output];

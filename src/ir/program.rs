@@ -67,7 +67,7 @@ pub struct StepGuard {
 pub struct Step {
     /// Name of the ONNX node that produces the output.
     pub name: String,
-    /// Position of that node in the QuantGraph.
+    /// Position of that node in the QuantGraph, or in the body that it belongs to.
     pub node: usize,
     /// Which of the node's kernel calls it is.
     pub call: usize,
@@ -79,11 +79,15 @@ pub struct Step {
     pub write: Access,
     /// State region used.
     pub state: Option<Access>,
+    /// The step in front of the body that it belongs to; the innermost, if several.
+    pub within: Option<usize>,
+    /// Of a step in front of a body: where the body's inputs lie, in their order. Empty for all others.
+    pub body: Vec<Access>,
     /// Conditions that must all turn out as they say for it to run.
     pub guards: Vec<StepGuard>,
-    /// Multiply-accumulates.
+    /// Multiply-accumulates; in a body, as often as it may run.
     pub macs: u64,
-    /// Instructions that the target's cost figures predict.
+    /// Instructions that the target's cost figures predict; in a body, as often as it may run.
     pub instructions: u64,
 }
 

@@ -4,37 +4,59 @@ use std::cmp::Reverse;
 
 use tinsmith_runtime::format::IN_CONSTANTS;
 use tinsmith_runtime::format::metadata::Layout;
+use tinsmith_runtime::kernels::Layer;
 
 use super::constants::Pool;
 use super::draft::Draft;
 use super::edges::Edges;
 use super::guards::Guard;
+use super::nest::Nest;
+use super::tasks::Task;
 use super::{ScheduleError, cost};
 use crate::ir::{
     Access, Arena, Buffer, Handle, LiveRange, MemoryPlan, Port, Program, QuantGraph, Step, StepGuard,
 };
 use crate::op::quant::QuantTensor;
-use crate::op::{KernelCall, Lowered, Operand};
+use crate::op::{KernelCall, Lowered, Op, Operand};
 use crate::target::{ArenaTooSmall, FlashTooSmall, Target, largest};
 
-/// What binding needs to look up.
+/// What binding gathers.
 struct Binder<'a> {
-    graph: &'a QuantGraph,
-    draft: &'a Draft,
-    /// Per tensor that owns a storage: its buffer.
-    buffer_of: Vec<Option<Handle<Buffer>>>,
+    target: &'a Target,
     buffers: Arena<Buffer>,
     pool: Pool,
+    steps: Vec<Step>,
+    /// Bytes of state given away so far.
+    state_end: u32,
+    /// Steps of the whole program.
+    step_count: usize,
+    /// Every node with the bytes of its constants.
+    constants: Vec<(String, u64)>,
+    arena_bytes: u32,
+}
+
+/// Where a storage lies: a buffer, and the first byte within it.
+type Place = (Handle<Buffer>, u32);
+
+/// A graph as binding sees it: the model's, or the body of a loop.
+struct Scope<'a> {
+    nest: &'a Nest,
+    lowered: &'a [Lowered],
+    /// Per tensor that owns a storage: where that lies.
+    places: Vec<Option<Place>>,
+    /// The step in front of the body, and how often its steps may run in all.
+    within: Option<usize>,
+    times: u64,
 }
 
 /// The program of a draft.
 pub(super) fn program(
     target: &Target,
-    graph: &QuantGraph,
+    nest: &Nest,
     edges: &Edges,
     lowered: &[Lowered],
-    draft: &Draft,
 ) -> Result<Program, ScheduleError> {
+    let (graph, draft) = (&nest.graph, &nest.draft);
     let state_bytes: u64 = draft
         .tasks
         .iter()
@@ -43,43 +65,36 @@ pub(super) fn program(
     // The state lies below all else, where the plan's changes from order to order do not move it.
     let base = state_bytes.next_multiple_of(base_align(target, graph));
     let plan = memory_plan(target, graph, lowered, draft, state_bytes, base)?;
+    let spans = spans(nest);
     let mut binder = Binder {
-        graph,
-        draft,
-        buffer_of: vec![None; graph.tensors.len()],
+        target,
         buffers: Arena::default(),
         pool: Pool::default(),
+        steps: Vec::new(),
+        state_end: 0,
+        step_count: spans.last().map_or(0, |span| span.1 + 1),
+        constants: all_constants(graph, lowered),
+        arena_bytes: plan.arena_bytes,
     };
-    binder.make_buffers(base);
-    let mut steps = Vec::with_capacity(draft.tasks.len());
-    let mut state_end = 0u32;
-    let mut constants_of_steps = Vec::new();
-    for task in &draft.tasks {
-        let kernel = &lowered[task.node].calls[task.call];
-        let before = binder.pool.len();
-        let mut step = binder.step(target, task.node, task.call, kernel, &mut state_end);
-        step.guards = task.guards.iter().map(|&guard| binder.guard(guard)).collect();
-        constants_of_steps.push((step.name.clone(), (binder.pool.len() - before) as u64));
-        steps.push(step);
-        // An offset in the constants section has 31 bits.
-        let limit = target.flash().bytes.min(IN_CONSTANTS.into());
-        if binder.pool.len() as u64 > limit {
-            let rest = all_constants(graph, lowered);
-            let needed = rest.iter().map(|(_, bytes)| bytes).sum();
-            return Err(FlashTooSmall::new(target.flash(), needed, plan.arena_bytes.into(), rest).into());
-        }
-    }
+    let scope = Scope {
+        nest,
+        lowered,
+        places: binder.make_buffers(nest, &spans, base),
+        within: None,
+        times: 1,
+    };
+    binder.bind(&scope)?;
     let inputs = edges
         .inputs
         .iter()
         .zip(&graph.inputs)
-        .map(|(&stored, &model)| binder.port(stored, model))
+        .map(|(&stored, &model)| scope.port(stored, model))
         .collect();
     let outputs = edges
         .outputs
         .iter()
         .zip(&graph.outputs)
-        .map(|(&stored, &model)| binder.port(stored, model))
+        .map(|(&stored, &model)| scope.port(stored, model))
         .collect();
     let (constants, padding_bytes) = binder.pool.finish();
     let proofs = graph
@@ -90,7 +105,7 @@ pub(super) fn program(
     Ok(Program {
         name: graph.name.clone(),
         buffers: binder.buffers,
-        steps,
+        steps: binder.steps,
         inputs,
         outputs,
         constants,
@@ -98,6 +113,21 @@ pub(super) fn program(
         plan,
         proofs: proofs.collect(),
     })
+}
+
+/// The first and the last step of every task, bodies included.
+fn spans(nest: &Nest) -> Vec<(usize, usize)> {
+    let mut first = 0;
+    let span = |task: &Task| {
+        let last = first + nest.body_of(task).map_or(0, steps);
+        (std::mem::replace(&mut first, last + 1), last)
+    };
+    nest.draft.tasks.iter().map(span).collect()
+}
+
+/// Steps of a body, those of bodies inside included.
+fn steps(body: &Nest) -> usize {
+    spans(body).last().map_or(0, |span| span.1 + 1)
 }
 
 /// Where buffers may start after the state region.
@@ -112,9 +142,12 @@ fn base_align(target: &Target, graph: &QuantGraph) -> u64 {
         .unwrap_or(1)
 }
 
-/// Every node with the bytes of its constants.
+/// Every node with the bytes of its constants, those of its body too.
 fn all_constants(graph: &QuantGraph, lowered: &[Lowered]) -> Vec<(String, u64)> {
-    let bytes = |kernels: &Lowered| kernels.calls.iter().map(|call| call.constants.len() as u64).sum();
+    fn bytes(kernels: &Lowered) -> u64 {
+        let calls = kernels.calls.iter().map(|call| call.constants.len() as u64);
+        calls.sum::<u64>() + kernels.body.iter().map(bytes).sum::<u64>()
+    }
     let nodes = graph.nodes.iter().zip(lowered);
     nodes
         .map(|(node, kernels)| (node.name.clone(), bytes(kernels)))
@@ -185,29 +218,79 @@ fn small(bytes: u64) -> u32 {
     u32::try_from(bytes).expect("offsets within the arena and the constants have 31 bits")
 }
 
-impl Binder<'_> {
-    fn make_buffers(&mut self, base: u64) {
-        for (&(owner, live), &offset) in self.draft.owners.iter().zip(&self.draft.placement.offsets) {
-            let buffer = self.buffers.push(Buffer {
-                name: tensor_name(self.graph, owner),
-                bytes: small(self.draft.storage.bytes(owner)),
-                live,
-                offset: small(base + offset),
-                state: false,
-            });
-            self.buffer_of[owner] = Some(buffer);
+impl Scope<'_> {
+    /// Where a tensor's byte lies.
+    fn locate(&self, tensor: Handle<QuantTensor>, byte: usize) -> Place {
+        let place = self.nest.draft.storage.place(tensor.index());
+        let (buffer, first) =
+            self.places[place.root].expect("a tensor that is written or read has a storage that is alive");
+        (buffer, first + small(place.offset + byte as u64))
+    }
+
+    /// All bytes of a tensor.
+    fn whole(&self, tensor: Handle<QuantTensor>) -> Access {
+        let (buffer, offset) = self.locate(tensor, 0);
+        Access {
+            buffer,
+            offset,
+            bytes: small(self.nest.graph.tensors[tensor].ty.bytes() as u64),
         }
     }
 
-    /// Where a tensor's byte lies: its buffer and the offset within.
-    fn locate(&self, tensor: Handle<QuantTensor>, byte: usize) -> (Handle<Buffer>, u32) {
-        let place = self.draft.storage.place(tensor.index());
-        let buffer =
-            self.buffer_of[place.root].expect("a tensor that is written or read has a storage that is alive");
-        (buffer, small(place.offset + byte as u64))
+    /// Where a guard's condition lies.
+    fn guard(&self, guard: Guard) -> StepGuard {
+        StepGuard {
+            access: Access {
+                bytes: 1,
+                ..self.whole(guard.condition)
+            },
+            when: guard.when,
+        }
     }
 
-    fn absolute(&self, (buffer, offset): (Handle<Buffer>, u32)) -> u32 {
+    /// The port of a tensor at the edge, and the model's own tensor there.
+    fn port(&self, stored: Handle<QuantTensor>, model: Handle<QuantTensor>) -> Port {
+        let tensors = &self.nest.graph.tensors;
+        let (stored_tensor, model) = (&tensors[stored], &tensors[model]);
+        Port {
+            name: model.name.clone(),
+            ty: stored_tensor.ty.clone(),
+            quantization: stored_tensor.quantization.clone(),
+            model_dtype: model.model_dtype,
+            layout: if std::ptr::eq(stored_tensor, model) {
+                Layout::Onnx
+            } else {
+                Layout::ChannelsLast
+            },
+            onnx_shape: model.ty.shape.clone(),
+            access: self.whole(stored),
+        }
+    }
+}
+
+impl Binder<'_> {
+    /// A buffer per storage of the model's graph; gives where they lie.
+    fn make_buffers(&mut self, nest: &Nest, spans: &[(usize, usize)], base: u64) -> Vec<Option<Place>> {
+        let draft = &nest.draft;
+        let mut places = vec![None; nest.graph.tensors.len()];
+        for (&(owner, live), &offset) in draft.owners.iter().zip(&draft.placement.offsets) {
+            let step = |task: usize, of: fn(&(usize, usize)) -> usize| spans.get(task).map_or(0, of);
+            let buffer = self.buffers.push(Buffer {
+                name: tensor_name(&nest.graph, owner),
+                bytes: small(draft.storage.bytes(owner)),
+                live: LiveRange {
+                    first: step(live.first, |span| span.0),
+                    last: step(live.last, |span| span.1),
+                },
+                offset: small(base + offset),
+                state: false,
+            });
+            places[owner] = Some((buffer, 0));
+        }
+        places
+    }
+
+    fn absolute(&self, (buffer, offset): Place) -> u32 {
         self.buffers[buffer].offset + offset
     }
 
@@ -220,50 +303,77 @@ impl Binder<'_> {
         }
     }
 
-    /// The port of a tensor at the edge, and the model's own tensor there.
-    fn port(&self, stored: Handle<QuantTensor>, model: Handle<QuantTensor>) -> Port {
-        let (stored_tensor, model) = (&self.graph.tensors[stored], &self.graph.tensors[model]);
-        let (buffer, offset) = self.locate(stored, 0);
-        Port {
-            name: model.name.clone(),
-            ty: stored_tensor.ty.clone(),
-            quantization: stored_tensor.quantization.clone(),
-            model_dtype: model.model_dtype,
-            layout: if std::ptr::eq(stored_tensor, model) {
-                Layout::Onnx
-            } else {
-                Layout::ChannelsLast
-            },
-            onnx_shape: model.ty.shape.clone(),
-            access: Access {
-                buffer,
-                offset,
-                bytes: small(stored_tensor.ty.bytes() as u64),
-            },
+    /// Appends the steps of a scope.
+    fn bind(&mut self, scope: &Scope<'_>) -> Result<(), ScheduleError> {
+        for task in &scope.nest.draft.tasks {
+            let position = self.steps.len();
+            let step = self.step(scope, task);
+            self.steps.push(step);
+            if let Some(body) = scope.nest.body_of(task) {
+                self.body(scope, task, body)?;
+                let count = self.steps.len() - position - 1;
+                if let Layer::Repeat(repeat) = &mut self.steps[position].layer {
+                    repeat.steps = small(count as u64);
+                }
+            }
+            // An offset in the constants section has 31 bits.
+            let flash = self.target.flash();
+            if self.pool.len() as u64 > flash.bytes.min(IN_CONSTANTS.into()) {
+                let rest = self.constants.clone();
+                let needed = rest.iter().map(|(_, bytes)| bytes).sum();
+                return Err(FlashTooSmall::new(flash, needed, self.arena_bytes.into(), rest).into());
+            }
         }
+        Ok(())
     }
 
-    fn step(
-        &mut self,
-        target: &Target,
-        node: usize,
-        call: usize,
-        kernel: &KernelCall,
-        state_end: &mut u32,
-    ) -> Step {
-        let graph_node = &self.graph.nodes[node];
-        let output = graph_node.outputs[0];
+    /// Appends the steps of the body behind the step of a loop, and tells that step where the body's inputs lie.
+    fn body(&mut self, scope: &Scope<'_>, task: &Task, body: &Nest) -> Result<(), ScheduleError> {
+        let node = &scope.nest.graph.nodes[task.node];
+        let Op::Repeat(repeat) = &node.op else {
+            return Ok(());
+        };
+        let position = self.steps.len() - 1;
+        let (memory, first) = scope.locate(node.outputs[repeat.carried], 0);
+        let mut places = vec![None; body.graph.tensors.len()];
+        for (&(owner, _), &offset) in body.draft.owners.iter().zip(&body.draft.placement.offsets) {
+            places[owner] = Some((memory, first + small(offset)));
+        }
+        let given = node.outputs[..repeat.carried]
+            .iter()
+            .chain(&node.inputs[repeat.carried..]);
+        for (&inner, &outer) in body.graph.inputs[1..].iter().zip(given) {
+            places[inner.index()] = Some(scope.locate(outer, 0));
+        }
+        let inner = Scope {
+            nest: body,
+            lowered: &scope.lowered[task.node].body,
+            places,
+            within: Some(position),
+            times: scope.times.saturating_mul(repeat.trips as u64),
+        };
+        let ends = body.graph.inputs.iter().map(|&input| inner.whole(input));
+        self.steps[position].body = ends.collect();
+        self.bind(&inner)
+    }
+
+    fn step(&mut self, scope: &Scope<'_>, task: &Task) -> Step {
+        let graph = &scope.nest.graph;
+        let graph_node = &graph.nodes[task.node];
+        let kernels = &scope.lowered[task.node];
+        let kernel = &kernels.calls[task.call];
+        let output = graph_node.outputs[kernels.output_of(task.call)];
         let mut sources = Vec::with_capacity(kernel.sources.len());
         let mut source_buffers = Vec::with_capacity(kernel.sources.len());
         for source in &kernel.sources {
             let place = match source {
                 Operand::Constant(bytes) => Err(self.pool.add(bytes, 0)),
-                Operand::Output => Ok(self.locate(output, 0)),
+                Operand::Output => Ok(scope.locate(graph_node.outputs[0], 0)),
                 Operand::Input { index, byte_offset } => {
                     let tensor = graph_node.inputs[*index];
-                    match &self.graph.tensors[tensor].data {
+                    match &graph.tensors[tensor].data {
                         Some(values) => Err(self.pool.add(&values.data.to_le_bytes(), 0) + byte_offset),
-                        None => Ok(self.locate(tensor, *byte_offset)),
+                        None => Ok(scope.locate(tensor, *byte_offset)),
                     }
                 }
             };
@@ -273,15 +383,24 @@ impl Binder<'_> {
             });
             source_buffers.push(place.ok().map(|(buffer, _)| buffer));
         }
-        let written = self.locate(output, kernel.ofm_byte_offset);
+        // A loop's counter lies in the memory of its body.
+        let written = match scope.nest.body_of(task) {
+            Some(body) => {
+                let (memory, first) = scope.locate(output, 0);
+                let counter = body.graph.inputs[0].index();
+                let mut owners = body.draft.owners.iter().zip(&body.draft.placement.offsets);
+                let counter = owners.find(|((owner, _), _)| *owner == counter);
+                (memory, first + counter.map_or(0, |(_, &offset)| small(offset)))
+            }
+            None => scope.locate(output, kernel.ofm_byte_offset),
+        };
         let constants = if kernel.constants.is_empty() {
             0
         } else {
             small(self.pool.add(&kernel.constants, kernel.padding_bytes) as u64)
         };
-        let state = *state_end;
         let mut layer = kernel.layer;
-        layer.bind(&sources, self.absolute(written), constants, state);
+        layer.bind(&sources, self.absolute(written), constants, self.state_end);
         let extents = layer
             .extents()
             .expect("a bound record's extents lie within the arena");
@@ -297,55 +416,47 @@ impl Binder<'_> {
         let tensors: Vec<_> = graph_node
             .inputs
             .iter()
-            .map(|&input| &self.graph.tensors[input].ty)
+            .map(|&input| &graph.tensors[input].ty)
             .collect();
+        // The work of a node is told once, at its first call.
+        let macs = if task.call == 0 {
+            graph_node.op.macs(&tensors)
+        } else {
+            0
+        };
         Step {
             name: graph_node.name.clone(),
-            node,
-            call,
+            node: task.node,
+            call: task.call,
             layer,
             reads,
             write,
-            state: self.state(kernel, &graph_node.name, state_end),
-            guards: Vec::new(),
-            // The work of a node is told once, at its first call.
-            macs: if call == 0 {
-                graph_node.op.macs(&tensors)
-            } else {
-                0
-            },
-            instructions: cost::instructions(&target.cost, &layer),
-        }
-    }
-
-    /// Where a guard's condition lies.
-    fn guard(&self, guard: Guard) -> StepGuard {
-        let (buffer, offset) = self.locate(guard.condition, 0);
-        StepGuard {
-            access: Access {
-                buffer,
-                offset,
-                bytes: 1,
-            },
-            when: guard.when,
+            state: self.state(kernel, &graph_node.name),
+            within: scope.within,
+            body: Vec::new(),
+            guards: task.guards.iter().map(|&guard| scope.guard(guard)).collect(),
+            macs: macs.saturating_mul(scope.times),
+            instructions: cost::instructions(&self.target.cost, &layer).saturating_mul(scope.times),
         }
     }
 
     /// The part of the state region that a call keeps for itself.
-    fn state(&mut self, kernel: &KernelCall, name: &str, state_end: &mut u32) -> Option<Access> {
+    fn state(&mut self, kernel: &KernelCall, name: &str) -> Option<Access> {
         if kernel.state_bytes == 0 {
             return None;
         }
         let bytes = small(kernel.state_bytes as u64);
-        let last = self.draft.tasks.len().saturating_sub(1);
         let buffer = self.buffers.push(Buffer {
             name: format!("{name} state"),
             bytes,
-            live: LiveRange { first: 0, last },
-            offset: *state_end,
+            live: LiveRange {
+                first: 0,
+                last: self.step_count.saturating_sub(1),
+            },
+            offset: self.state_end,
             state: true,
         });
-        *state_end += bytes;
+        self.state_end += bytes;
         Some(Access {
             buffer,
             offset: 0,

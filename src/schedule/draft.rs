@@ -54,16 +54,24 @@ fn with_joins(
     let tasks = tasks::list(graph, edges, lowered, &views);
     let orders = order::choose(&tasks);
     let all_orders = orders.iter().any(|order| order.is_best);
+    let elsewhere: Vec<usize> = edges.elsewhere.iter().map(|tensor| tensor.index()).collect();
     let drafts = orders
         .into_iter()
-        .map(|order| in_order(target, graph, &views, &tasks, &order.sequence));
+        .map(|order| in_order(target, graph, &elsewhere, &views, &tasks, &order.sequence));
     let best = drafts
         .min_by_key(|draft| draft.placement.bytes)
         .expect("the graph's own order is among them");
     Draft { all_orders, ..best }
 }
 
-fn in_order(target: &Target, graph: &QuantGraph, views: &Views, tasks: &Tasks, sequence: &[usize]) -> Draft {
+fn in_order(
+    target: &Target,
+    graph: &QuantGraph,
+    elsewhere: &[usize],
+    views: &Views,
+    tasks: &Tasks,
+    sequence: &[usize],
+) -> Draft {
     let mut storage = views.storage.clone();
     let mut ranges = live::ranges(tasks, sequence);
     live::take_over(tasks, sequence, &mut storage, &mut ranges);
@@ -71,6 +79,7 @@ fn in_order(target: &Target, graph: &QuantGraph, views: &Views, tasks: &Tasks, s
         .iter()
         .enumerate()
         .filter_map(|(owner, range)| Some((owner, (*range)?)))
+        .filter(|(owner, _)| !elsewhere.contains(owner))
         .collect();
     let mut align = vec![u64::from(target.lanes.tensor_align()); graph.tensors.len()];
     for (tensor, held) in graph.tensors.iter() {

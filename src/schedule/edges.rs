@@ -3,8 +3,8 @@
 
 use super::IoLayout;
 use crate::ir::{Handle, QuantGraph};
-use crate::op::Op;
 use crate::op::quant::QuantTensor;
+use crate::op::{Op, Repeat};
 
 /// The tensors at the program's edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub struct Edges {
     pub outputs: Vec<Handle<QuantTensor>>,
     /// Per node: a transpose that the caller does.
     pub left_out: Vec<bool>,
+    /// Of a body: tensors that lie where someone else put them, in no memory of the body's own.
+    pub elsewhere: Vec<Handle<QuantTensor>>,
+    /// Of a body: outputs that are written where an input lay, and that input.
+    pub carried: Vec<[Handle<QuantTensor>; 2]>,
 }
 
 /// Decides what lies at the edge. A transpose is left to the caller where it only moves the channels of a graph
@@ -25,6 +29,8 @@ pub fn find(graph: &QuantGraph, layout: IoLayout) -> Edges {
         inputs: graph.inputs.clone(),
         outputs: graph.outputs.clone(),
         left_out: vec![false; graph.nodes.len()],
+        elsewhere: Vec::new(),
+        carried: Vec::new(),
     };
     if layout == IoLayout::Keep {
         return edges;
@@ -57,6 +63,21 @@ pub fn find(graph: &QuantGraph, layout: IoLayout) -> Edges {
         }
     }
     edges
+}
+
+/// The ends of a body that is ready: what it is given stays as it is until the body ends, but for what is carried on.
+/// The counter is the body's own.
+pub(super) fn of_body(body: &QuantGraph, repeat: &Repeat) -> Edges {
+    let given = &body.inputs[1..];
+    let pairs = body.outputs.iter().zip(given).take(repeat.carried);
+    let carried = pairs.filter(|(output, input)| output != input);
+    Edges {
+        inputs: body.inputs.clone(),
+        outputs: body.inputs.iter().chain(&body.outputs).copied().collect(),
+        left_out: vec![false; body.nodes.len()],
+        elsewhere: given.to_vec(),
+        carried: carried.map(|(&output, &input)| [output, input]).collect(),
+    }
 }
 
 fn replace(tensors: &mut [Handle<QuantTensor>], old: Handle<QuantTensor>, new: Handle<QuantTensor>) {

@@ -27,7 +27,13 @@ pub(super) fn of_nodes(graph: &QuantGraph) -> Vec<Vec<Guard>> {
     }
     let mut guards = vec![Vec::new(); graph.nodes.len()];
     for (position, node) in graph.nodes.iter().enumerate().rev() {
-        let mut own = of_tensor[node.outputs[0].index()].clone().unwrap_or_default();
+        // What is never read counts for nothing, unless nothing else is made.
+        let mut read = node
+            .outputs
+            .iter()
+            .filter_map(|output| of_tensor[output.index()].clone());
+        let mut own = read.next().unwrap_or_default();
+        read.for_each(|other| own.retain(|guard| other.contains(guard)));
         // What keeps a state runs every time.
         if matches!(node.op, Op::Delay(_)) {
             own.clear();

@@ -1,6 +1,6 @@
 //! Asks every operator for its kernels and gathers what stands in the way, all of it at once.
 
-use super::edges::Edges;
+use super::edges::{self, Edges};
 use super::{InexactNode, ScheduleError};
 use crate::ir::{Node, Problem, QuantGraph};
 use crate::op::quant::QuantTensor;
@@ -27,6 +27,14 @@ pub(super) fn nodes(
             .op
             .lower(target, &tensors(&node.inputs), &tensors(&node.outputs))
         {
+            Ok(mut kernels) if graph.body(node).is_some() => {
+                match body(target, graph, node, allow_inexact) {
+                    Ok(body) => kernels.body = body,
+                    Err(ScheduleError::Unsupported(inner)) => problems.extend(inner),
+                    Err(other) => return Err(other),
+                }
+                lowered.push(kernels);
+            }
             Ok(kernels) if node.outputs.len() == 1 => lowered.push(kernels),
             Ok(_) => problems.push(problem(
                 node,
@@ -69,6 +77,38 @@ pub(super) fn nodes(
         return Err(ScheduleError::Inexact(inexact));
     }
     Ok(lowered)
+}
+
+/// The kernels of the nodes of a loop's body. What is carried on is computed where it belongs, never viewed.
+fn body(
+    target: &Target,
+    graph: &QuantGraph,
+    node: &Node<QuantTensor>,
+    allow_inexact: bool,
+) -> Result<Vec<Lowered>, ScheduleError> {
+    let Some((repeat, body)) = graph.body(node) else {
+        return Ok(Vec::new());
+    };
+    let edges = edges::of_body(body, repeat);
+    let mut lowered = nodes(target, body, &edges, allow_inexact)?;
+    let mut problems = Vec::new();
+    for (node, kernels) in body.nodes.iter().zip(&mut lowered) {
+        if body.outputs.contains(&node.outputs[0]) {
+            kernels.view = None;
+        }
+        if kernels.calls.iter().any(|call| call.state_bytes > 0) {
+            let error = OpError::new("keeps a state from run to run, inside a loop");
+            problems.push(problem(
+                node,
+                error.with_help("carry the state through the loop instead"),
+            ));
+        }
+    }
+    if problems.is_empty() {
+        Ok(lowered)
+    } else {
+        Err(ScheduleError::Unsupported(problems))
+    }
 }
 
 fn problem(node: &Node<QuantTensor>, error: OpError) -> Problem {

@@ -7,6 +7,7 @@
 //! Choosing how a node is computed is the operator's own ([`crate::op::Operator::lower`]).
 
 mod bind;
+mod bodies;
 pub mod check;
 mod constants;
 pub mod cost;
@@ -16,11 +17,13 @@ mod error;
 mod guards;
 mod live;
 mod lower;
+mod nest;
 mod order;
 pub mod plan;
 mod tasks;
 mod views;
 
+pub use bodies::ready;
 pub use error::{InexactNode, ScheduleError};
 
 use crate::ir::{Program, QuantGraph};
@@ -53,12 +56,14 @@ pub struct Options {
 /// Where nodes have no integer kernel or no exact one (all of them are listed), and where the target's memories are
 /// too small.
 pub fn run(target: &Target, graph: &QuantGraph, options: &Options) -> Result<Program, ScheduleError> {
+    let graph = &ready(graph);
     let edges = edges::find(graph, options.io_layout);
     let lowered = lower::nodes(target, graph, &edges, options.allow_inexact)?;
     with_kernels(target, graph, &edges, &lowered)
 }
 
-/// The program of a graph whose nodes have their kernels: all of [`run`] but the lowering.
+/// The program of a graph whose bodies are [`ready`] and whose nodes have their kernels: all of [`run`] but the
+/// lowering.
 ///
 /// # Errors
 /// Where the target's memories are too small.
@@ -69,8 +74,8 @@ pub fn with_kernels(
     lowered: &[Lowered],
 ) -> Result<Program, ScheduleError> {
     // Views, order, live ranges, in-place outputs and the memory plan depend on each other: the smallest draft wins.
-    let draft = draft::smallest(target, graph, edges, lowered);
-    let program = bind::program(target, graph, edges, lowered, &draft)?;
+    let nest = nest::draft(target, graph, edges, lowered);
+    let program = bind::program(target, &nest, edges, lowered)?;
     check::program(target, graph, lowered, &program)?;
     Ok(program)
 }

@@ -1,12 +1,17 @@
 //! Tasks: the kernel calls that remain, with what each needs, reads and writes in terms of storages.
 
+use std::collections::BTreeMap;
+
 use tinsmith_runtime::kernels::MAX_SOURCES;
 
 use super::edges::Edges;
 use super::guards::{self, Guard};
 use super::views::{Storage, Views};
-use crate::ir::QuantGraph;
-use crate::op::{KernelCall, Lowered, Operand};
+use crate::ir::{Handle, Node, QuantGraph};
+use crate::op::quant::QuantTensor;
+use crate::op::{KernelCall, Lowered, Operand, View};
+
+type Tensor = Handle<QuantTensor>;
 
 /// One kernel call.
 #[derive(Clone, Debug)]
@@ -76,15 +81,18 @@ pub(super) fn list(graph: &QuantGraph, edges: &Edges, lowered: &[Lowered], views
     let mut complete: Vec<Vec<usize>> = vec![Vec::new(); graph.tensors.len()];
     let mut tasks: Vec<Task> = Vec::new();
     let guards = guards::of_nodes(graph);
+    let mut carried = Carried::of(graph, edges);
     for (i, (node, calls)) in graph.nodes.iter().zip(&views.calls).enumerate() {
-        let output = node.outputs[0].index();
+        carried.view(node, &lowered[i]);
         let mut needs: Vec<usize> = node
             .inputs
             .iter()
             .flat_map(|t| complete[t.index()].clone())
+            .chain(carried.readers_before(node.outputs[0]))
             .collect();
         for &call in calls {
             let kernel = &lowered[i].calls[call];
+            let output = node.outputs[lowered[i].output_of(call)].index();
             let mut reads: Vec<usize> = arena_inputs(graph, i, kernel)
                 .map(|t| storage.place(t).root)
                 .collect();
@@ -92,10 +100,17 @@ pub(super) fn list(graph: &QuantGraph, edges: &Edges, lowered: &[Lowered], views
                 reads.push(storage.place(guard.condition.index()).root);
                 needs.extend(&complete[guard.condition.index()]);
             }
-            if kernel.sources.contains(&Operand::Output) {
+            if kernel.sources.contains(&Operand::Output) && lowered[i].body.is_empty() {
                 reads.push(storage.place(output).root);
             }
-            let may_take_over = may_take_over(graph, storage, i, kernel);
+            let repeated = repeated(graph, node).filter(|_| call + 1 == calls.len());
+            let mut also_writes = Vec::new();
+            if let Some((carried, given)) = repeated {
+                also_writes.extend(carried.iter().map(|t| storage.place(t.index()).root));
+                reads.extend(given.iter().map(|t| storage.place(t.index()).root));
+                reads.extend(&also_writes);
+            }
+            let may_take_over = may_take_over(graph, storage, i, output, kernel);
             reads.sort_unstable();
             reads.dedup();
             needs.sort_unstable();
@@ -104,13 +119,17 @@ pub(super) fn list(graph: &QuantGraph, edges: &Edges, lowered: &[Lowered], views
             let writes = storage.place(output).root;
             reads.iter().for_each(|&root| held[root].readers.push(task));
             held[writes].writers.push(task);
+            also_writes.sort_unstable();
+            also_writes.dedup();
+            also_writes.iter().for_each(|&root| held[root].writers.push(task));
+            carried.read(node, task);
             tasks.push(Task {
                 node: i,
                 call,
                 needs: needs.clone(),
                 writes,
                 guards: guards[i].clone(),
-                may_take_over: if calls.first() == Some(&call) {
+                may_take_over: if calls.first() == Some(&call) && lowered[i].body.is_empty() {
                     may_take_over
                 } else {
                     Vec::new()
@@ -119,16 +138,71 @@ pub(super) fn list(graph: &QuantGraph, edges: &Edges, lowered: &[Lowered], views
             needs.push(task);
         }
         // A node that is a view is complete with its inputs; one with calls of its own, with the last of them too.
-        complete[output] = needs;
+        for output in &node.outputs {
+            complete[output.index()].clone_from(&needs);
+        }
     }
     for task in &mut tasks {
-        // A storage that several nodes fill was alive before: nothing can be taken over for it.
-        if held[task.writes].writers.len() != views.calls[task.node].len() {
+        // A storage that several nodes fill, or that is given, was alive before: nothing can be taken over for it.
+        let written = &held[task.writes];
+        if written.input || written.writers.len() != views.calls[task.node].len() {
             task.may_take_over.clear();
         }
         task.may_take_over.retain(|&root| !held[root].output);
     }
     Tasks { tasks, held }
+}
+
+/// What the body of a loop writes beside its own memory, and what it reads that stays the same; both as tensors.
+fn repeated<'g>(graph: &'g QuantGraph, node: &'g Node<QuantTensor>) -> Option<(&'g [Tensor], &'g [Tensor])> {
+    let (repeat, _) = graph.body(node)?;
+    Some((&node.outputs[..repeat.carried], &node.inputs[repeat.carried..]))
+}
+
+/// Who reads what a body carries: the next value goes where the old one lies, once nobody reads that.
+struct Carried<'e> {
+    edges: &'e Edges,
+    /// Per tensor, the one whose value it is a part of.
+    origin: Vec<Tensor>,
+    /// Tasks that read what begins in a tensor, by that tensor.
+    readers: BTreeMap<Tensor, Vec<usize>>,
+}
+
+impl<'e> Carried<'e> {
+    fn of(graph: &QuantGraph, edges: &'e Edges) -> Self {
+        Self {
+            edges,
+            origin: graph.tensors.handles().collect(),
+            readers: BTreeMap::new(),
+        }
+    }
+
+    /// Notes a view.
+    fn view(&mut self, node: &Node<QuantTensor>, lowered: &Lowered) {
+        if let Some(View::OfInput { .. }) = lowered.view {
+            self.origin[node.outputs[0].index()] = self.origin[node.inputs[0].index()];
+        }
+    }
+
+    /// Notes what a task of the node reads.
+    fn read(&mut self, node: &Node<QuantTensor>, task: usize) {
+        if self.edges.carried.is_empty() {
+            return;
+        }
+        for input in &node.inputs {
+            self.readers
+                .entry(self.origin[input.index()])
+                .or_default()
+                .push(task);
+        }
+    }
+
+    /// The tasks so far that read what this tensor takes the place of.
+    fn readers_before(&self, output: Tensor) -> Vec<usize> {
+        let pair = self.edges.carried.iter().find(|pair| pair[0] == output);
+        let readers = pair.and_then(|pair| self.readers.get(&pair[1]));
+        readers.cloned().unwrap_or_default()
+    }
 }
 
 /// The activations that a call reads, as tensor indices.
@@ -144,8 +218,13 @@ fn arena_inputs(graph: &QuantGraph, node: usize, kernel: &KernelCall) -> impl It
 
 /// The storages whose place the call's output may take: filled by a source that the kernel can overwrite, of the
 /// output's size, and read by no other source of the call.
-fn may_take_over(graph: &QuantGraph, storage: &Storage, node: usize, kernel: &KernelCall) -> Vec<usize> {
-    let output = graph.nodes[node].outputs[0].index();
+fn may_take_over(
+    graph: &QuantGraph,
+    storage: &Storage,
+    node: usize,
+    output: usize,
+    kernel: &KernelCall,
+) -> Vec<usize> {
     if kernel.ofm_byte_offset != 0 || !storage.fills(output) {
         return Vec::new();
     }

@@ -87,6 +87,13 @@ pub(super) fn joins(lowered: &[Lowered]) -> Vec<usize> {
 /// Takes every view of an input, and the joins among `joined`.
 pub(super) fn take(graph: &QuantGraph, edges: &Edges, lowered: &[Lowered], joined: &[usize]) -> Views {
     let mut storage = Storage::new(graph);
+    for [output, input] in &edges.carried {
+        let place = Place {
+            root: input.index(),
+            offset: 0,
+        };
+        storage.put(output.index(), place);
+    }
     let mut calls = Vec::with_capacity(graph.nodes.len());
     for (i, (node, kernels)) in graph.nodes.iter().zip(lowered).enumerate() {
         let output = node.outputs[0].index();

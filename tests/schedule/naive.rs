@@ -76,6 +76,8 @@ fn naive(build: &Build) -> Program {
                     bytes: 0,
                 },
                 state: None,
+                within: None,
+                body: Vec::new(),
                 guards: Vec::new(),
                 macs: 0,
                 instructions: 0,

@@ -43,6 +43,14 @@ impl Memory {
         }
     }
 
+    /// A step wrote a byte, and nobody knows what.
+    pub(super) fn forget(&mut self, offset: u32, writer: usize) {
+        let at = offset as usize;
+        if let (Some(byte), Some(by)) = (self.bytes.get_mut(at), self.writers.get_mut(at)) {
+            (*byte, *by) = (None, Some(writer as u32));
+        }
+    }
+
     /// Gives a state region to a step; `false` if another has a part of it, or if a tensor lies there.
     pub(super) fn claim_state(&mut self, region: Range<u32>) -> bool {
         let shared = self

@@ -12,6 +12,8 @@
 //!    inside the arena, the arena inside its bank; all are aligned.
 //! 7. The lower bound is what the buffers say, and is not above the arena's size.
 //! 8. A step that may rest does so only where nothing reads what it gives, and its conditions are known by then.
+//! 9. A loop's body, run once more, does the same again: it ends with what it carries where it began with it, and leaves
+//!    alone what it is given.
 //!
 //! It trusts the operators (what a kernel call computes, what is a view of what) and the runtime's account of what a
 //! record touches.
@@ -19,6 +21,7 @@
 mod error;
 mod guards;
 mod memory;
+mod repeat;
 mod replay;
 mod touched;
 mod value;
@@ -34,7 +37,20 @@ use crate::target::Target;
 use memory::Memory;
 use value::Values;
 
-/// Proves `program` right. `lowered` holds the operators' answers, one per node of `graph`; nodes whose calls the
+/// A graph, the model's or a body's, and the steps that compute it.
+struct Scope<'a> {
+    graph: &'a QuantGraph,
+    /// What the operators asked for, one per node.
+    lowered: &'a [Lowered],
+    program: &'a Program,
+    values: &'a Values<'a>,
+    /// The first step behind those of the graph.
+    end: usize,
+    /// The step in front of the body.
+    within: Option<usize>,
+}
+
+/// Proves `program` right. The bodies of `graph` are [`super::ready`]. `lowered` holds the operators' answers, one per node of `graph`; nodes whose calls the
 /// caller does (transposes at the edge) may hold none.
 ///
 /// # Errors
@@ -61,19 +77,16 @@ pub fn program(
             memory.set(offset, value, None);
         }
     }
-    let mut conditions = Vec::with_capacity(program.steps.len());
-    for step_idx in 0..program.steps.len() {
-        conditions.push(guards::read(program, step_idx, &memory, &conditions)?);
-        replay::step(
-            graph,
-            lowered,
-            program,
-            &values,
-            &conditions,
-            step_idx,
-            &mut memory,
-        )?;
-    }
+    let mut conditions = vec![Vec::new(); program.steps.len()];
+    let scope = Scope {
+        graph,
+        lowered,
+        program,
+        values: &values,
+        end: program.steps.len(),
+        within: None,
+    };
+    replay_steps(&scope, &mut conditions, 0, &mut memory)?;
     for (port, &tensor) in pair(&program.outputs, &graph.outputs)? {
         let tensor = stored_output(graph, port, tensor);
         for (byte, offset) in port_bytes(graph, program, port, tensor)?.enumerate() {
@@ -86,6 +99,26 @@ pub fn program(
                 });
             }
         }
+    }
+    Ok(())
+}
+
+/// Replays a graph's steps from the first on, and notes under which conditions each runs.
+fn replay_steps(
+    scope: &Scope<'_>,
+    conditions: &mut Vec<Vec<guards::Condition>>,
+    first: usize,
+    memory: &mut Memory,
+) -> Result<(), CheckError> {
+    let mut step_idx = first;
+    while step_idx < scope.end {
+        conditions[step_idx] = guards::read(scope.program, step_idx, memory, conditions)?;
+        step_idx = if repeat::of_step(scope.graph, scope.program, step_idx).is_some() {
+            repeat::step(scope, conditions, step_idx, memory)?
+        } else {
+            replay::step(scope, conditions, step_idx, memory)?;
+            step_idx + 1
+        };
     }
     Ok(())
 }

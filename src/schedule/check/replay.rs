@@ -6,9 +6,9 @@ use super::guards::{self, Condition};
 use super::memory::Memory;
 use super::touched::{Region, Touched};
 use super::value::Values;
-use super::{CheckError, Fault, absolute};
+use super::{CheckError, Fault, Scope, absolute};
 use crate::ir::{Access, Program, QuantGraph, Step};
-use crate::op::{KernelCall, Lowered, Operand};
+use crate::op::{KernelCall, Operand};
 
 /// A step and all that its verdict depends on.
 struct Replay<'a> {
@@ -29,17 +29,27 @@ struct Replay<'a> {
 
 /// Proves one step right and writes what its output is worth.
 pub(super) fn step(
-    graph: &QuantGraph,
-    lowered: &[Lowered],
-    program: &Program,
-    values: &Values<'_>,
+    scope: &Scope<'_>,
     conditions: &[Vec<Condition>],
     step_idx: usize,
     memory: &mut Memory,
 ) -> Result<(), CheckError> {
+    let Scope {
+        graph,
+        lowered,
+        program,
+        values,
+        ..
+    } = *scope;
     let step = &program.steps[step_idx];
     let parts = || {
-        let call = lowered.get(step.node)?.calls.get(step.call)?;
+        // A body's step keeps no state, and is told from those around it.
+        let in_place = step.within == scope.within && (step.within.is_none() || step.state.is_none());
+        let call = lowered
+            .get(step.node)?
+            .calls
+            .get(step.call)
+            .filter(|_| in_place)?;
         Some((call, Touched::of(&step.layer)?, Touched::unbound(call)?))
     };
     let Some((call, bound, free)) = parts() else {

@@ -10,6 +10,8 @@ use crate::op::{Lowered, View};
 /// views have the name of what they are a view of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Value {
+    /// Bodies around the graph that the tensor belongs to.
+    depth: u32,
     tensor: u32,
     byte: u32,
     /// Number of the call that wrote it last; 0 for what the caller writes.
@@ -19,6 +21,7 @@ pub(super) struct Value {
 /// The values of every tensor of a graph.
 pub(super) struct Values<'a> {
     graph: &'a QuantGraph,
+    depth: u32,
     /// Per tensor and byte, what it is worth once complete.
     complete: Vec<Vec<Value>>,
     /// Per node, the calls' written bytes, where the output is computed rather than viewed.
@@ -28,9 +31,20 @@ pub(super) struct Values<'a> {
 impl<'a> Values<'a> {
     /// Derives the values from the operators' answers.
     pub(super) fn of(graph: &'a QuantGraph, lowered: &[Lowered]) -> Result<Self, CheckError> {
+        Self::within(graph, lowered, 0, &[])
+    }
+
+    /// The same of a body with so many around it; `given` are the values of tensors that come from outside.
+    pub(super) fn within(
+        graph: &'a QuantGraph,
+        lowered: &[Lowered],
+        depth: u32,
+        given: &[Option<Vec<Value>>],
+    ) -> Result<Self, CheckError> {
         let own = |tensor: usize, bytes: usize, call: u32| -> Vec<Value> {
             (0..bytes as u32)
                 .map(|byte| Value {
+                    depth,
                     tensor: tensor as u32,
                     byte,
                     call,
@@ -39,10 +53,23 @@ impl<'a> Values<'a> {
         };
         let tensors = graph.tensors.iter();
         let mut complete: Vec<Vec<Value>> = tensors
-            .map(|(handle, tensor)| own(handle.index(), tensor.ty.bytes(), 0))
+            .map(|(handle, tensor)| match given.get(handle.index()) {
+                Some(Some(values)) => values.clone(),
+                Some(None) | None => own(handle.index(), tensor.ty.bytes(), 0),
+            })
             .collect();
         let mut written = Vec::with_capacity(graph.nodes.len());
         for (node, kernels) in graph.nodes.iter().zip(lowered) {
+            if !kernels.body.is_empty() {
+                // A carried value is put in place, and is another one behind the loop.
+                for output in &node.outputs {
+                    complete[output.index()]
+                        .iter_mut()
+                        .for_each(|value| value.call = 2);
+                }
+                written.push(Vec::new());
+                continue;
+            }
             let output = node.outputs[0].index();
             let bytes = complete[output].len();
             let mut calls = Vec::new();
@@ -92,9 +119,15 @@ impl<'a> Values<'a> {
         }
         Ok(Self {
             graph,
+            depth,
             complete,
             written,
         })
+    }
+
+    /// Bodies around the graph.
+    pub(super) fn depth(&self) -> u32 {
+        self.depth
     }
 
     /// What byte `byte` of a tensor is worth; `None` outside the tensor.
@@ -104,8 +137,12 @@ impl<'a> Values<'a> {
 
     /// What a byte of the node's output is worth right after one of its calls wrote it.
     pub(super) fn after_call(&self, node: usize, call: usize, byte: u32) -> Option<Value> {
-        let output = self.graph.nodes[node].outputs[0];
-        let value = self.of_tensor(output, byte)?;
+        let node_outputs = &self.graph.nodes[node].outputs;
+        if self.graph.body(&self.graph.nodes[node]).is_some() {
+            let value = self.of_tensor(*node_outputs.get(call)?, byte)?;
+            return Some(Value { call: 1, ..value });
+        }
+        let value = self.of_tensor(node_outputs[0], byte)?;
         match self.written[node].get(call) {
             Some(mask) => mask[byte as usize].then_some(Value {
                 call: call as u32 + 1,
