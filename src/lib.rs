@@ -108,9 +108,13 @@ pub fn compile(
 /// # Errors
 /// See [`Error`].
 pub fn load(onnx: &[u8], options: &Options) -> Result<FloatGraph, Error> {
-    let graph = import::onnx(onnx, &options.import)?;
+    // int8 has no loop step.
+    let int8 = options.quantize.precision == quantize::Precision::Int8;
+    let mut import = options.import.clone();
+    import.unroll |= int8;
+    let graph = import::onnx(onnx, &import)?;
     let optimize = optimize::Options {
-        integers: options.quantize.precision == quantize::Precision::Int8,
+        integers: int8,
         ..options.optimize.clone()
     };
     Ok(optimize::run(optimize::widen(graph), &optimize)?)

@@ -252,6 +252,7 @@ impl ModelArgs {
                 shapes: shapes.collect::<BTreeMap<_, _>>(),
                 folder: Some(Arc::new(ModelFolder::of(&self.model))),
                 weights: weights::open(&self.weights)?,
+                ..import::Options::default()
             },
             optimize: optimize::Options {
                 stop_after: self.stop_after.clone(),

@@ -1,5 +1,7 @@
 //! Grows the graph: names, types, limits, and evaluation of what is constant.
 
+mod outline;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,6 +12,8 @@ use super::tensors::{self, elements};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node};
 use crate::op::tensor::{Data, TensorType, Values};
 use crate::op::{Op, OpError};
+
+pub(super) use outline::{Carried, Mark};
 
 /// A tensor of the graph.
 pub(super) type Tensor = Handle<FloatTensor>;

@@ -17,7 +17,7 @@
 //! Weights in files beside the model stay there: whoever calls hands in the files, mapped into memory.
 //!
 //! Functions of the model are inlined. Control flow ends here as far as it is known: the branch that is taken, the
-//! iterations of a loop; sequences and optional values are lists of tensors that only import sees.
+//! iterations of a short loop; a longer one becomes a node that repeats a body. Sequences and optional values are lists of tensors that only import sees.
 //!
 //! Not read: sparse tensors.
 
@@ -65,8 +65,11 @@ pub struct Options {
     pub shapes: BTreeMap<String, Vec<usize>>,
     /// Values of inputs that are known now, by name: those inputs are constants then. What decides shapes must be known.
     pub values: BTreeMap<String, Values>,
-    /// The most elements that a node may find whose count depends on data (`NonZero`, `Compress`, `Unique`), by its name.
+    /// The most elements that a node may find whose count depends on data (`NonZero`, `Compress`, `Unique`), or the most
+    /// iterations of a `Loop`, by its name.
     pub bounds: BTreeMap<String, usize>,
+    /// Unrolls every loop that there is room for, not only small ones: for what has no loop step, as int8.
+    pub unroll: bool,
     /// Where the model's external data are; without it, those are refused.
     pub folder: Option<Arc<dyn Folder>>,
     /// Weights that take the place of the initializers of their names.

@@ -45,6 +45,8 @@ pub(super) fn import(
         calls: Vec::new(),
         depth: 0,
         inlined: 0,
+        loops: 0,
+        unroll: options.unroll,
         noted: BTreeSet::new(),
     };
     let mut notes = Vec::new();
@@ -115,6 +117,10 @@ pub(super) struct Import<'m> {
     pub(super) depth: usize,
     /// Nodes of bodies other than the model's graph, so far.
     pub(super) inlined: usize,
+    /// Loops that are steps around this point.
+    pub(super) loops: usize,
+    /// Whether to unroll all loops that there is room for.
+    pub(super) unroll: bool,
     /// Notes given so far: each is given once.
     noted: BTreeSet<String>,
 }

@@ -62,6 +62,10 @@ fn both(import: &mut Import<'_>, call: &Node<'_>, condition: Tensor, branches: [
         return Ok(None);
     };
     import.name_after(call);
+    import.note(format!(
+        "If `{}`: its condition is known only when running, so both branches are compiled, and the one it chooses runs",
+        call.names.0
+    ));
     let mut made = Vec::with_capacity(then.len());
     for (then, other) in then.iter().zip(&other) {
         made.push(Some(import.choose(condition, then, other)?));

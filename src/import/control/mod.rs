@@ -1,10 +1,12 @@
-//! Control flow: the branch that is taken, a loop's iterations one after the other. What only running decides becomes a
+//! Control flow: the branch that is taken, a short loop's iterations one after the other, a long one as a step over its
+//! body. What else only running decides becomes a
 //! choice between two values, of which the scheduler lets run the one that is taken.
 
 mod branch;
 mod flex_attention;
 mod repeat;
 mod scan;
+mod step;
 
 use tinsmith_proto::{GraphProto, Message};
 
@@ -200,7 +202,7 @@ impl Import<'_> {
             inner.graph.name,
             inner.body.nodes.len()
         ))
-        .with_help("shorten the sequence: --dim or --shape"))
+        .with_help("shorten the sequence: --dim or --shape; or bound a loop that its condition ends: --bound NODE=N"))
     }
 
     /// One of two items by a condition that is known only when running.

@@ -1,7 +1,8 @@
-//! Scan: <https://onnx.ai/onnx/operators/onnx__Scan.html>. Its trip count is an extent, which is known, so it is unrolled.
+//! Scan: <https://onnx.ai/onnx/operators/onnx__Scan.html>. Its trip count is an extent, which is known: a short one is
+//! unrolled, a long one a step over its body.
 
 use super::super::attrs::Attrs;
-use super::super::builder::Tensor;
+use super::super::builder::{Carried, Tensor};
 use super::super::model::Import;
 use super::super::node::{Made, Node};
 use super::super::ops::resolve_axis;
@@ -121,6 +122,15 @@ fn over_sequences(
         }
     }
     let length = length.unwrap_or_default();
+    if length > 0 && !import.unrolls(inner, length) {
+        let may_unroll = import.expect_room(inner, length).is_ok();
+        let ends = (initial, sequences, axes.as_slice());
+        let step = import.step_or_unroll(may_unroll, |import| step(import, call, inner, ends, length, plan));
+        if let Some(made) = step {
+            return made;
+        }
+    }
+    import.note_unrolled("Scan", &call.names.0, length);
     let Some((mut made, scans)) = steps(import, call, inner, initial, length, |import, at| {
         let ends = sequences.iter().zip(&axes).zip(&plan.inputs);
         ends.map(|((&sequence, &axis), &(_, backward))| {
@@ -138,6 +148,48 @@ fn over_sequences(
         }
         made.push(import.stack_scan(inner, initial.len() + index, &scan, axis)?);
     }
+    Ok(Some(made))
+}
+
+/// The scan as a step over its body.
+fn step(
+    import: &mut Import<'_>,
+    call: &Node<'_>,
+    inner: &Inner<'_>,
+    (initial, sequences, axes): (&[Tensor], &[Tensor], &[usize]),
+    length: usize,
+    plan: &Plan,
+) -> Result<Option<Vec<Tensor>>, OpError> {
+    import.name_after(call);
+    let mut body = import.begin_body(inner, length)?;
+    let mut given = Vec::with_capacity(initial.len() + sequences.len());
+    for &start in initial {
+        let ty = import.graph.ty(start).clone();
+        given.push(import.graph.stand_in(ty, "now"));
+    }
+    for ((&sequence, &axis), &(_, backward)) in sequences.iter().zip(axes).zip(&plan.inputs) {
+        given.push(import.element(&body, sequence, axis, backward)?);
+    }
+    let items = given.iter().map(|&tensor| Item::Tensor(tensor)).collect();
+    let Some(outputs) = import.evaluate(inner, items)? else {
+        return Ok(None);
+    };
+    let outputs = tensors_of(&outputs)?;
+    import.name_after(call);
+    for ((&start, &now), &next) in initial.iter().zip(&given).zip(&outputs) {
+        body.carried.push(Carried { start, now, next });
+    }
+    let rows = outputs.get(initial.len()..).unwrap_or_default();
+    let mut places = Vec::with_capacity(rows.len());
+    for (&row, &(axis, backward)) in rows.iter().zip(&plan.outputs) {
+        places.push(resolve_axis(axis, import.graph.shape(row).len() + 1)?);
+        import.collect(&mut body, row, backward)?;
+    }
+    let mut made = import.end_body(body, false)?;
+    for (stacked, axis) in made[initial.len()..].iter_mut().zip(places) {
+        *stacked = import.first_axis_to(*stacked, axis)?;
+    }
+    import.note_step("Scan", &call.names.0, length, false);
     Ok(Some(made))
 }
 
