@@ -6,6 +6,7 @@ pub(crate) mod control;
 mod elementwise;
 mod external;
 pub(crate) mod functions;
+pub(crate) mod loops;
 mod nodes;
 pub(crate) mod onnx;
 mod onnxruntime;

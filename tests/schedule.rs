@@ -2,6 +2,7 @@
 
 pub(crate) mod graphs;
 mod guards;
+mod loops;
 mod mutations;
 mod naive;
 mod order;

@@ -122,7 +122,8 @@ pub(super) fn list(graph: &QuantGraph, edges: &Edges, lowered: &[Lowered], views
             also_writes.sort_unstable();
             also_writes.dedup();
             also_writes.iter().for_each(|&root| held[root].writers.push(task));
-            carried.read(node, task);
+            let conditions = guards[i].iter().map(|guard| guard.condition);
+            carried.read(node.inputs.iter().copied().chain(conditions), task);
             tasks.push(Task {
                 node: i,
                 call,
@@ -184,16 +185,14 @@ impl<'e> Carried<'e> {
         }
     }
 
-    /// Notes what a task of the node reads.
-    fn read(&mut self, node: &Node<QuantTensor>, task: usize) {
+    /// Notes what a task reads.
+    fn read(&mut self, tensors: impl Iterator<Item = Tensor>, task: usize) {
         if self.edges.carried.is_empty() {
             return;
         }
-        for input in &node.inputs {
-            self.readers
-                .entry(self.origin[input.index()])
-                .or_default()
-                .push(task);
+        for tensor in tensors {
+            let origin = self.origin[tensor.index()];
+            self.readers.entry(origin).or_default().push(task);
         }
     }
 

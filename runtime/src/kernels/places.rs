@@ -249,7 +249,9 @@ impl Scatter {
     }
 
     pub(crate) fn work(&self) -> Option<u64> {
-        work_of(&[self.rows, self.row_elements])?.checked_add(self.count.into())
+        // In place, nothing but the rows is written.
+        let moved = if self.data == self.ofm { 0 } else { self.count };
+        work_of(&[self.rows, self.row_elements])?.checked_add(moved.into())
     }
 
     /// The farthest row ends within the data.
