@@ -113,20 +113,21 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2Sums([__m256; 2]);
 
-    // SAFETY, of all blocks of this implementation: `Vectors::run` is the only code that names the type, and calls
-    // what it named it for after the host was found to have AVX2. Every load and store spans 8 of the 16 elements of
-    // an array, from the first or from the ninth on.
+    // `Vectors::run` is the only code that names this type, and calls what it named it for after the host was found to
+    // have AVX2. Every load and store spans 8 of the 16 elements of an array, from the first or from the ninth on.
     impl Sums<f32> for Avx2Sums {
         const TILE: Tile = Tile::Middle;
 
         #[inline(always)]
         fn zero() -> Self {
+            // SAFETY: as said at the head of this implementation.
             unsafe { Self([_mm256_setzero_ps(); 2]) }
         }
         #[inline(always)]
         fn add_scaled(self, a: f32, b: &[f32; LANES]) -> Self {
             let [low, high] = self.0;
             let b = b.as_ptr();
+            // SAFETY: as said at the head of this implementation.
             unsafe {
                 let a = _mm256_set1_ps(a);
                 Self([
@@ -139,6 +140,7 @@ mod x86 {
         fn add_products(self, a: &[f32; LANES], b: &[f32; LANES]) -> Self {
             let [low, high] = self.0;
             let (a, b) = (a.as_ptr(), b.as_ptr());
+            // SAFETY: as said at the head of this implementation.
             unsafe {
                 Self([
                     _mm256_add_ps(low, _mm256_mul_ps(_mm256_loadu_ps(a), _mm256_loadu_ps(b))),
@@ -153,6 +155,7 @@ mod x86 {
         fn finish(self, bias: Option<&[f32; LANES]>, clamp: Clamp, out: &mut [f32; LANES]) {
             let [mut low, mut high] = self.0;
             let out = out.as_mut_ptr();
+            // SAFETY: as said at the head of this implementation.
             unsafe {
                 if let Some(bias) = bias {
                     low = _mm256_add_ps(low, _mm256_loadu_ps(bias.as_ptr()));
@@ -177,18 +180,19 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512Sums(__m512);
 
-    // SAFETY, of all blocks of this implementation: `Vectors::run` is the only code that names the type, and calls
-    // what it named it for after the host was found to have AVX-512. Every load and store spans the 16 elements of an
-    // array.
+    // `Vectors::run` is the only code that names this type, and calls what it named it for after the host was found to
+    // have AVX-512. Every load and store spans the 16 elements of an array.
     impl Sums<f32> for Avx512Sums {
         const TILE: Tile = Tile::Large;
 
         #[inline(always)]
         fn zero() -> Self {
+            // SAFETY: as said at the head of this implementation.
             unsafe { Self(_mm512_setzero_ps()) }
         }
         #[inline(always)]
         fn add_scaled(self, a: f32, b: &[f32; LANES]) -> Self {
+            // SAFETY: as said at the head of this implementation.
             unsafe {
                 let product = _mm512_mul_ps(_mm512_set1_ps(a), _mm512_loadu_ps(b.as_ptr()));
                 Self(_mm512_add_ps(self.0, product))
@@ -196,6 +200,7 @@ mod x86 {
         }
         #[inline(always)]
         fn add_products(self, a: &[f32; LANES], b: &[f32; LANES]) -> Self {
+            // SAFETY: as said at the head of this implementation.
             unsafe {
                 let product = _mm512_mul_ps(_mm512_loadu_ps(a.as_ptr()), _mm512_loadu_ps(b.as_ptr()));
                 Self(_mm512_add_ps(self.0, product))
@@ -204,6 +209,7 @@ mod x86 {
         #[inline(always)]
         fn finish(self, bias: Option<&[f32; LANES]>, clamp: Clamp, out: &mut [f32; LANES]) {
             let mut y = self.0;
+            // SAFETY: as said at the head of this implementation.
             unsafe {
                 if let Some(bias) = bias {
                     y = _mm512_add_ps(y, _mm512_loadu_ps(bias.as_ptr()));

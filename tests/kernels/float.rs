@@ -133,7 +133,7 @@ fn the_exponential_is_within_one_and_a_half_units() {
     let mut largest = 0.0_f64;
     for bits in (0..=u32::MAX).step_by(997) {
         let x = f32::from_bits(bits);
-        let (found, wanted) = (exp(x), f64::from(x).exp());
+        let (found, wanted) = (exp(x), libm::exp(f64::from(x)));
         if x.is_nan() {
             assert!(found.is_nan());
             continue;
