@@ -142,7 +142,8 @@ pub fn build(
     })
 }
 
-/// What the blob carries beside the program: what the options say, else what the model says of itself.
+/// What the blob carries beside the program: what the options say, else what the model says of itself, of which its
+/// version and labels alone where the blob is stripped.
 fn remarks(model: &Metadata, options: &emit::Options) -> emit::Options {
     let or = |given: &String, found: &String| if given.is_empty() { found } else { given }.clone();
     let labels = if options.labels.is_empty() {
@@ -150,11 +151,16 @@ fn remarks(model: &Metadata, options: &emit::Options) -> emit::Options {
     } else {
         &options.labels
     };
-    let texts = options.preprocessing.iter().chain(&model.texts);
+    let said = if options.strip {
+        &Metadata::default()
+    } else {
+        model
+    };
+    let texts = options.preprocessing.iter().chain(&said.texts);
     emit::Options {
-        strip_names: options.strip_names,
+        strip: options.strip,
         model_version: or(&options.model_version, &model.version),
-        producer: or(&options.producer, &model.producer),
+        producer: or(&options.producer, &said.producer),
         labels: labels.clone(),
         preprocessing: texts.cloned().collect(),
     }

@@ -103,7 +103,7 @@ fn the_same_program_gives_the_same_bytes() {
 #[test]
 fn names_can_be_stripped() {
     let options = Options {
-        strip_names: true,
+        strip: true,
         ..Options::default()
     };
     let (with, without) = (blob(&Options::default()), blob(&options));

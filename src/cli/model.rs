@@ -84,7 +84,7 @@ pub(super) struct CompileArgs {
     /// Takes channels that have no exact fixed-point form too; they are counted in the report.
     #[arg(long)]
     allow_inexact: bool,
-    /// Leaves the layers' names out of the artifact.
+    /// Leaves out of the artifact what only people read: the layers' names, and what the model says of itself.
     #[arg(long)]
     strip: bool,
 }
@@ -318,7 +318,7 @@ impl CompileArgs {
             },
             allow_inexact: self.allow_inexact,
         };
-        options.emit.strip_names = self.strip;
+        options.emit.strip = self.strip;
         Ok(options)
     }
 

@@ -18,8 +18,8 @@ use crate::target::{FlashTooSmall, Lanes, Target};
 /// What goes into a blob beside the program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Leaves the names of the steps out.
-    pub strip_names: bool,
+    /// Leaves out what only people read: the names of the steps, and what the model says of itself.
+    pub strip: bool,
     /// The model's own version.
     pub model_version: String,
     /// What wrote the model.
@@ -51,7 +51,7 @@ pub fn blob(target: &Target, program: &Program, options: &Options) -> Result<Vec
     let constants = bytes.len();
     bytes.extend_from_slice(&program.constants);
     let names = bytes.len();
-    if !options.strip_names {
+    if !options.strip {
         for step in &program.steps {
             write_text(&step.name, &mut |part| bytes.extend_from_slice(part))
                 .ok_or_else(|| too_long("node name", &step.name))?;
