@@ -5,14 +5,13 @@
 use super::builder::{Builder, Tensor};
 use crate::op::tensor::{DType, Data, Shape, Values};
 use crate::op::{
-    Binary, BinaryKind, Cast, Clamp, Concat, MatMul, Op, OpError, Reduce, ReduceKind, Reshape, Slice,
-    Softmax, Transpose, Unary, UnaryKind,
+    Binary, BinaryKind, Cast, Clamp, Compare, CompareKind, Concat, MatMul, Op, OpError, Reduce, ReduceKind,
+    Reshape, Select, Slice, Softmax, Transpose, Unary, UnaryKind,
 };
 
 /// A tensor, or why there is none.
 type Made = Result<Tensor, OpError>;
 
-#[allow(dead_code, reason = "a vocabulary")]
 impl Builder {
     pub(super) fn rank(&self, x: Tensor) -> usize {
         self.shape(x).len()
@@ -37,6 +36,15 @@ impl Builder {
 
     pub(super) fn div(&mut self, a: Tensor, b: Tensor, role: &str) -> Made {
         self.binary(BinaryKind::Div, a, b, role)
+    }
+
+    pub(super) fn compare(&mut self, kind: CompareKind, a: Tensor, b: Tensor, role: &str) -> Made {
+        self.emit(Op::Compare(Compare { kind }), &[a, b], role)
+    }
+
+    /// Elements of `a` where the condition holds, of `b` elsewhere.
+    pub(super) fn choose(&mut self, condition: Tensor, a: Tensor, b: Tensor, role: &str) -> Made {
+        self.emit(Op::Select(Select {}), &[condition, a, b], role)
     }
 
     pub(super) fn matmul(&mut self, a: Tensor, b: Tensor, role: &str) -> Made {

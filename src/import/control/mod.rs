@@ -16,7 +16,7 @@ use super::model::Import;
 use super::node::{self, ItemImporter, Node};
 use super::scope::{Body, Item, Sequence};
 use crate::op::tensor::{Data, Values};
-use crate::op::{Concat, Op, OpError, Reshape, Select, Slice};
+use crate::op::{Concat, Op, OpError, Reshape, Slice};
 
 pub(super) const IMPORTERS: &[(&str, ItemImporter)] = &[
     ("If", branch::import),
@@ -240,8 +240,7 @@ impl Import<'_> {
         // A scalar, so that it leaves the shape of the sides alone.
         let scalar = Op::Reshape(Reshape { shape: Vec::new() });
         let condition = self.graph.derive(condition, scalar, "scalar", "scalar")?;
-        self.graph
-            .emit(Op::Select(Select {}), &[condition, a, b], "choice")
+        self.graph.choose(condition, a, b, "choice")
     }
 
     /// Names what is emitted next after a node: the graphs inside have named theirs.

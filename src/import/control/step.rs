@@ -7,7 +7,7 @@ use crate::op::tensor::{Data, TensorType, Values};
 use crate::op::{
     Binary, BinaryKind, Clamp, Gather, Op, OpError, Repeat, Reshape, Scatter, ScatterKind, Transpose,
 };
-use crate::op::{Compare, CompareKind, Reduction};
+use crate::op::{CompareKind, Reduction};
 
 /// Loops whose iterations take no more nodes than this in all are unrolled: their passes then see all of them at once.
 const MOST_UNROLLED: usize = 512;
@@ -180,12 +180,8 @@ impl Import<'_> {
         let zero_or_one = Values::new([], Data::I64(vec![and_this.into()]));
         let mut done = self.graph.constant(zero_or_one, "iterations");
         if and_this {
-            let (kind, clamp) = (BinaryKind::Add, Clamp::NONE);
-            let sum = Op::Binary(Binary { kind, clamp });
-            done = self.graph.emit(sum, &[body.counter, done], "done")?;
+            done = self.graph.add(body.counter, done, "done")?;
         }
-        let kind = CompareKind::Less;
-        self.graph
-            .emit(Op::Compare(Compare { kind }), &[done, count], "more")
+        self.graph.compare(CompareKind::Less, done, count, "more")
     }
 }

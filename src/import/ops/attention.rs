@@ -10,8 +10,7 @@ use crate::op::{Gather, Op, OpError, Slice, Softmax, SoftmaxKind, UnaryKind};
 pub(super) const IMPORTERS: &[Importer] = &[onnx("Attention", attention), onnx("RotaryEmbedding", rotary)];
 
 /// A number of heads that divides the features.
-fn heads(call: &Call<'_>, attribute: &str, features: usize) -> Result<usize, OpError> {
-    let found = call.attrs.required_int(attribute)?;
+fn heads(found: i64, attribute: &str, features: usize) -> Result<usize, OpError> {
     usize::try_from(found)
         .ok()
         .filter(|&heads| heads > 0 && features.is_multiple_of(heads))
@@ -27,7 +26,7 @@ fn with_heads(call: &mut Call<'_>, index: usize, attribute: &str, role: &str) ->
     let x = call.input(index)?;
     match *call.graph.shape(x) {
         [_, _, features] => {
-            let heads = heads(call, attribute, features)?;
+            let heads = heads(call.attrs.required_int(attribute)?, attribute, features)?;
             call.graph.split_heads(x, heads, role)
         }
         [_, _, _, _] => {
@@ -223,14 +222,7 @@ fn rotary(call: &mut Call<'_>) -> Made {
     let x = match shape[..] {
         [_, _, _, _] => call.graph.transpose(x, &[0, 2, 1, 3], "positions")?,
         [batch, sequence, features] => {
-            let heads = usize::try_from(given_heads)
-                .ok()
-                .filter(|&heads| heads > 0 && features.is_multiple_of(heads))
-                .ok_or_else(|| {
-                    OpError::new(format!(
-                        "`num_heads` that divides {features} features wanted, {given_heads} found"
-                    ))
-                })?;
+            let heads = heads(given_heads, "num_heads", features)?;
             call.graph
                 .reshape(x, [batch, sequence, heads, features / heads], "heads")?
         }

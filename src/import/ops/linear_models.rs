@@ -5,7 +5,7 @@ use super::super::builder::Tensor;
 use super::post_transform::{Transform, label_above, label_of_greatest, labels};
 use super::{Call, Importer, Made, of_domain};
 use crate::op::tensor::{DType, Data, Values};
-use crate::op::{Compare, CompareKind, Op, OpError, ReduceKind, UnaryKind};
+use crate::op::{CompareKind, OpError, ReduceKind, UnaryKind};
 
 const fn ml(operator: &'static str, import: fn(&mut Call<'_>) -> Made) -> Importer {
     of_domain("ai.onnx.ml", operator, import)
@@ -29,10 +29,7 @@ fn binarizer(call: &mut Call<'_>) -> Made {
         threshold = threshold.floor();
     }
     let threshold = call.graph.scalar_like(x, threshold, "threshold");
-    let kind = CompareKind::Less;
-    let above = call
-        .graph
-        .emit(Op::Compare(Compare { kind }), &[threshold, x], "above")?;
+    let above = call.graph.compare(CompareKind::Less, threshold, x, "above")?;
     Ok(vec![call.graph.cast(above, dtype, "binary")?])
 }
 
@@ -71,8 +68,7 @@ fn normalizer(call: &mut Call<'_>) -> Made {
         other => return Err(OpError::new(format!("norm MAX, L1 or L2 wanted, {other} found"))),
     };
     let zero = graph.scalar_like(x, 0.0, "zero");
-    let kind = CompareKind::Equal;
-    let is_zero = graph.emit(Op::Compare(Compare { kind }), &[divisor, zero], "is_zero")?;
+    let is_zero = graph.compare(CompareKind::Equal, divisor, zero, "is_zero")?;
     let is_zero = graph.cast(is_zero, DType::F32, "one_for_zero")?;
     let divisor = graph.add(divisor, is_zero, "divisor")?;
     let y = graph.div(x, divisor, "normal")?;

@@ -45,10 +45,7 @@ fn reals(call: &mut Call<'_>) -> Result<super::super::builder::Tensor, OpError> 
 /// What differs from itself.
 fn is_nan(call: &mut Call<'_>) -> Made {
     let x = reals(call)?;
-    let kind = CompareKind::Equal;
-    let same = call
-        .graph
-        .emit(Op::Compare(Compare { kind }), &[x, x], "is_number")?;
+    let same = call.graph.compare(CompareKind::Equal, x, x, "is_number")?;
     Ok(vec![negated(call, same, "")?])
 }
 
@@ -68,12 +65,7 @@ fn is_inf(call: &mut Call<'_>) -> Made {
         (false, false) => f64::NAN,
     };
     let wanted = call.graph.scalar_like(x, wanted, "infinity");
-    let kind = CompareKind::Equal;
-    Ok(vec![call.graph.emit(
-        Op::Compare(Compare { kind }),
-        &[x, wanted],
-        "",
-    )?])
+    Ok(vec![call.graph.compare(CompareKind::Equal, x, wanted, "")?])
 }
 
 fn choose(call: &mut Call<'_>) -> Made {

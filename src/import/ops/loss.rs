@@ -3,7 +3,7 @@
 use super::super::builder::Tensor;
 use super::{Call, Importer, Made, onnx};
 use crate::op::tensor::{Data, Values};
-use crate::op::{Compare, CompareKind, Op, OpError, ReduceKind, Select, Softmax, SoftmaxKind};
+use crate::op::{CompareKind, Op, OpError, ReduceKind, Softmax, SoftmaxKind};
 
 pub(super) const IMPORTERS: &[Importer] = &[
     onnx("NegativeLogLikelihoodLoss", likelihood),
@@ -58,10 +58,9 @@ fn loss(call: &mut Call<'_>, x: Tensor) -> Result<Tensor, OpError> {
     let numbers = Data::I64((0..classes as i64).collect()).cast(label_ty.dtype);
     let numbers = Values::new(column.clone(), numbers);
     let numbers = call.graph.constant(numbers, "classes");
-    let equal = Op::Compare(Compare {
-        kind: CompareKind::Equal,
-    });
-    let picked = call.graph.emit(equal, &[spread_labels, numbers], "picked")?;
+    let picked = call
+        .graph
+        .compare(CompareKind::Equal, spread_labels, numbers, "picked")?;
 
     // Weights by class, 0 for the one ignored.
     let to = call.graph.ty(x).dtype;
@@ -86,9 +85,7 @@ fn loss(call: &mut Call<'_>, x: Tensor) -> Result<Tensor, OpError> {
     let zero = call.graph.scalar_like(x, 0.0, "zero");
     let one = call.graph.scalar_like(x, 1.0, "one");
     let pick = |call: &mut Call<'_>, values: Tensor, role: &str| -> Result<Tensor, OpError> {
-        let chosen = call
-            .graph
-            .emit(Op::Select(Select {}), &[picked, values, zero], role)?;
+        let chosen = call.graph.choose(picked, values, zero, role)?;
         let sum = call
             .graph
             .reduce(ReduceKind::Sum, chosen, &[1], &format!("{role}_kept"))?;

@@ -7,7 +7,7 @@ use tinsmith_proto::attribute_proto::AttributeType;
 use super::super::builder::Tensor;
 use super::{Call, Importer, Made, of_domain, onnx};
 use crate::op::tensor::{DType, Data, Values};
-use crate::op::{Binary, BinaryKind, Clamp, Compare, CompareKind, Op, OpError, ReduceKind, Transpose};
+use crate::op::{BinaryKind, CompareKind, Op, OpError, ReduceKind, Transpose};
 
 const fn microsoft(operator: &'static str, import: fn(&mut Call<'_>) -> Made) -> Importer {
     of_domain("com.microsoft", operator, import)
@@ -60,22 +60,8 @@ fn word(name: &str, s: &str) -> AttributeProto {
     }
 }
 
-fn binary(
-    call: &mut Call<'_>,
-    kind: BinaryKind,
-    a: Tensor,
-    b: Tensor,
-    role: &str,
-) -> Result<Tensor, OpError> {
-    let op = Op::Binary(Binary {
-        kind,
-        clamp: Clamp::NONE,
-    });
-    call.graph.emit(op, &[a, b], role)
-}
-
 fn add(call: &mut Call<'_>, a: Tensor, b: Tensor, role: &str) -> Result<Tensor, OpError> {
-    binary(call, BinaryKind::Add, a, b, role)
+    call.graph.binary(BinaryKind::Add, a, b, role)
 }
 
 /// One value of the type of another tensor.
@@ -111,9 +97,9 @@ fn quick_gelu(call: &mut Call<'_>) -> Made {
     let x = call.input(0)?;
     let alpha = call.attrs.float("alpha", 1.702)?;
     let alpha = scalar(call, alpha, x, "alpha");
-    let scaled = binary(call, BinaryKind::Mul, x, alpha, "scaled")?;
+    let scaled = call.graph.binary(BinaryKind::Mul, x, alpha, "scaled")?;
     let gate = call.part("Sigmoid", 13, &[Some(scaled)], &[])?;
-    Ok(vec![binary(call, BinaryKind::Mul, x, gate, "")?])
+    Ok(vec![call.graph.binary(BinaryKind::Mul, x, gate, "")?])
 }
 
 /// The activation of a fused operator, by its name; parameters as ONNX orders its attributes.
@@ -200,7 +186,7 @@ fn fused_matmul(call: &mut Call<'_>) -> Made {
         return Ok(vec![y]);
     }
     let alpha = scalar(call, alpha, y, "alpha");
-    Ok(vec![binary(call, BinaryKind::Mul, y, alpha, "")?])
+    Ok(vec![call.graph.binary(BinaryKind::Mul, y, alpha, "")?])
 }
 
 /// Root mean square normalization from an axis on.
@@ -311,10 +297,7 @@ fn embed_layer_normalization(call: &mut Call<'_>) -> Made {
 /// How many words of each sample the mask keeps: `[batch]` of i32.
 fn kept(call: &mut Call<'_>, mask: Tensor, batch: usize) -> Result<Tensor, OpError> {
     let one = call.graph.scalar_like(mask, 1.0, "kept_word");
-    let kind = CompareKind::Equal;
-    let kept = call
-        .graph
-        .emit(Op::Compare(Compare { kind }), &[mask, one], "kept_words")?;
+    let kept = call.graph.compare(CompareKind::Equal, mask, one, "kept_words")?;
     let kept = call.graph.cast(kept, DType::I32, "kept_numbers")?;
     let count = call.graph.reduce(ReduceKind::Sum, kept, &[1], "kept_sum")?;
     call.graph.reshape(count, [batch], "mask_index")

@@ -5,7 +5,7 @@ use super::super::builder::Tensor;
 use super::super::heads::default_scale;
 use super::{Call, Importer, Made, of_domain};
 use crate::op::tensor::{DType, Data, Values};
-use crate::op::{Compare, CompareKind, Op, OpError};
+use crate::op::{CompareKind, OpError};
 
 pub(super) const IMPORTERS: &[Importer] = &[
     of_domain("com.microsoft", "Attention", attention),
@@ -232,8 +232,7 @@ fn attend(call: &mut Call<'_>, [q, k, v]: [Tensor; 3], mask: usize, bias: usize)
 fn masked(call: &mut Call<'_>, mask: Tensor, [batch, queries, keys]: [usize; 3]) -> Result<Tensor, OpError> {
     let shape = call.graph.shape(mask).to_vec();
     let at_most = |call: &mut Call<'_>, a: Tensor, b: Tensor, role: &str| {
-        let kind = CompareKind::LessOrEqual;
-        call.graph.emit(Op::Compare(Compare { kind }), &[a, b], role)
+        call.graph.compare(CompareKind::LessOrEqual, a, b, role)
     };
     let by_key = match shape[..] {
         [b, k] if [b, k] == [batch, keys] => Some([batch, 1, 1, keys]),

@@ -4,7 +4,7 @@ use super::super::builder::Tensor;
 use super::super::tensors::elements;
 use super::{Call, Importer, Made, onnx, resolve_axis};
 use crate::op::tensor::{DType, Data, Values};
-use crate::op::{Binary, BinaryKind, Clamp, Compare, CompareKind, Op, OpError, Select};
+use crate::op::{BinaryKind, CompareKind, OpError};
 
 pub(super) const IMPORTERS: &[Importer] = &[onnx("OneHot", one_hot)];
 
@@ -54,9 +54,7 @@ fn one_hot(call: &mut Call<'_>) -> Made {
     let mut hit = is_place(call, indices, (axis, depth, 0), "hit")?;
     if dtype != DType::U64 {
         let from_end = is_place(call, indices, (axis, depth, depth as i64), "hit_from_end")?;
-        let (kind, clamp) = (BinaryKind::Or, Clamp::NONE);
-        let either = Op::Binary(Binary { kind, clamp });
-        hit = call.graph.emit(either, &[hit, from_end], "hit_either")?;
+        hit = call.graph.binary(BinaryKind::Or, hit, from_end, "hit_either")?;
     }
     let [off, on] = [0, 1].map(|which| {
         let own = call
@@ -64,11 +62,7 @@ fn one_hot(call: &mut Call<'_>) -> Made {
             .part(values, 0, which..which + 1, ["off_part", "on_part"][which])?;
         call.graph.reshape(own, [], ["off", "on"][which])
     });
-    Ok(vec![call.graph.emit(
-        Op::Select(Select {}),
-        &[hit, on?, off?],
-        "",
-    )?])
+    Ok(vec![call.graph.choose(hit, on?, off?, "")?])
 }
 
 /// Where an index is the place along the axis, less what is counted back.
@@ -86,7 +80,5 @@ fn is_place(
     let places = call
         .graph
         .constant(Values::new(shape, places), &format!("{role}_places"));
-    let kind = CompareKind::Equal;
-    call.graph
-        .emit(Op::Compare(Compare { kind }), &[indices, places], role)
+    call.graph.compare(CompareKind::Equal, indices, places, role)
 }

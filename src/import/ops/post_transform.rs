@@ -3,7 +3,7 @@
 use super::super::builder::Tensor;
 use super::Call;
 use crate::op::tensor::{DType, Data, Values};
-use crate::op::{Compare, CompareKind, Gather, Op, OpError, ReduceKind, Reshape, TopK, UnaryKind};
+use crate::op::{CompareKind, Gather, Op, OpError, ReduceKind, Reshape, TopK, UnaryKind};
 
 /// What scores `[rows, columns]` become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +63,7 @@ fn softmax_zero(call: &mut Call<'_>, x: Tensor) -> Result<Tensor, OpError> {
     let graph = &mut *call.graph;
     let size = graph.unary(UnaryKind::Abs, x, "sizes")?;
     let nothing = graph.scalar_like(x, NOTHING, "nothing");
-    let kind = CompareKind::Less;
-    let counts = graph.emit(Op::Compare(Compare { kind }), &[nothing, size], "counts")?;
+    let counts = graph.compare(CompareKind::Less, nothing, size, "counts")?;
     let counts = graph.cast(counts, DType::F32, "counted")?;
     let one = graph.scalar_like(x, 1.0, "one");
     let rest = graph.sub(one, counts, "uncounted")?;
@@ -120,10 +119,7 @@ pub(super) fn label_above(
     labels: &[i64],
 ) -> Result<Tensor, OpError> {
     let limit = call.graph.scalar_like(score, limit, "limit");
-    let kind = CompareKind::Less;
-    let above = call
-        .graph
-        .emit(Op::Compare(Compare { kind }), &[limit, score], "above")?;
+    let above = call.graph.compare(CompareKind::Less, limit, score, "above")?;
     let place = call.graph.cast(above, DType::I64, "place")?;
     label_at(call, place, labels)
 }

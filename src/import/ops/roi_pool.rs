@@ -1,10 +1,10 @@
 //! MaxRoiPool: <https://onnx.ai/onnx/operators/onnx__MaxRoiPool.html>.
 
-use super::super::builder::{Builder, Tensor};
+use super::super::builder::Tensor;
 use super::super::tensors::elements;
 use super::{Call, Importer, Made, onnx};
 use crate::op::tensor::{DType, Data, Values};
-use crate::op::{BinaryKind, Clamp, Compare, CompareKind, Gather, Op, OpError, ReduceKind, UnaryKind};
+use crate::op::{BinaryKind, Clamp, CompareKind, Gather, Op, OpError, ReduceKind, UnaryKind};
 
 pub(super) const IMPORTERS: &[Importer] = &[onnx("MaxRoiPool", max_roi_pool)];
 
@@ -121,18 +121,15 @@ fn bins_along(
         };
         edges.push(graph.unary(UnaryKind::Clamp(limits), edge, "edges_inside")?);
     }
-    let less = |graph: &mut Builder, kind, a, b, role: &str| {
-        graph.emit(Op::Compare(Compare { kind }), &[a, b], role)
-    };
     let (lower, upper) = (edges[0], edges[1]);
-    let filled = less(graph, CompareKind::Less, lower, upper, "filled")?;
+    let filled = graph.compare(CompareKind::Less, lower, upper, "filled")?;
     graph.take_bytes(extent.saturating_mul(4))?;
     let places = Data::F32((0..extent).map(|place| place as f32).collect());
     let places = graph.constant(Values::new([1, 1, extent], places), "element_places");
     let lower = graph.reshape(lower, [regions, bins, 1], "lower_edges")?;
     let upper = graph.reshape(upper, [regions, bins, 1], "upper_edges")?;
-    let behind = less(graph, CompareKind::LessOrEqual, lower, places, "behind_lower")?;
-    let before = less(graph, CompareKind::Less, places, upper, "before_upper")?;
+    let behind = graph.compare(CompareKind::LessOrEqual, lower, places, "behind_lower")?;
+    let before = graph.compare(CompareKind::Less, places, upper, "before_upper")?;
     let inside = call.part("And", 7, &[Some(behind), Some(before)], &[])?;
     Ok(Bins { inside, filled })
 }
@@ -146,8 +143,7 @@ fn corner(call: &mut Call<'_>, rois: Tensor, column: usize, scale: f64) -> Resul
     let whole = graph.unary(UnaryKind::Floor, size, "corner_floors")?;
     let rest = graph.sub(size, whole, "corner_rests")?;
     let half = graph.scalar_like(rois, 0.5, "half");
-    let kind = CompareKind::LessOrEqual;
-    let up = graph.emit(Op::Compare(Compare { kind }), &[half, rest], "corner_halves")?;
+    let up = graph.compare(CompareKind::LessOrEqual, half, rest, "corner_halves")?;
     let up = graph.cast(up, DType::F32, "corner_ups")?;
     let whole = graph.add(whole, up, "corner_rounds")?;
     let sign = graph.unary(UnaryKind::Sign, own, "corner_signs")?;
