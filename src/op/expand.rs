@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::movement::{self, Move};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::runs::Runs;
-use super::tensor::{Shape, TensorType, Values, broadcast_shape, row_major_strides};
+use super::tensor::{Shape, TensorType, Values, broadcast_shape, broadcast_strides};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -43,29 +43,17 @@ impl Operator for Expand {
         OutputParams::SameAsInput(0)
     }
 
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
         inputs: &[&QuantTensor],
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
-        let from = &inputs[0].ty.shape;
-        let lead = self.shape.len() - from.len();
-        let repeated = std::iter::repeat_n(0, lead);
-        let own = row_major_strides(from).into_iter().zip(from);
-        let own = own.map(|(stride, &extent)| if extent == 1 { 0 } else { stride as i64 });
+        let strides = broadcast_strides(&inputs[0].ty.shape, &self.shape);
         let moved = Move {
-            from_strides: repeated.chain(own).collect(),
+            from_strides: strides.into_iter().map(|stride| stride as i64).collect(),
             ..Move::all(&self.shape)
         };
         movement::lower_move(&moved, inputs, outputs)
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }

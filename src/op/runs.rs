@@ -1,6 +1,6 @@
 //! How operands are walked together, element by element in the order of one index, with as few turns as possible.
 
-use super::tensor::row_major_strides;
+use super::tensor::broadcast_strides;
 
 /// `N` operands over the dimensions of an index: without extents of one, with neighbours joined that run on in all
 /// operands. The last dimension is the run; the others say where runs begin.
@@ -175,15 +175,4 @@ impl Runs<2> {
         }
         to
     }
-}
-
-/// Elements from one index of `to` to the next in a row-major tensor of `shape`; 0 where it is broadcast.
-pub(super) fn broadcast_strides(shape: &[usize], to: &[usize]) -> Vec<usize> {
-    let strides = row_major_strides(shape);
-    let lead = to.len() - shape.len();
-    let own = shape
-        .iter()
-        .zip(strides)
-        .map(|(&extent, stride)| if extent == 1 { 0 } else { stride });
-    std::iter::repeat_n(0, lead).chain(own).collect()
 }

@@ -181,20 +181,20 @@ pub fn broadcast_shape(a: &[usize], b: &[usize]) -> Option<Shape> {
         .collect()
 }
 
-/// The element offset in a tensor of `shape` for every index of the broadcast `to`, in row-major order.
-pub fn broadcast_indices(shape: &[usize], to: &[usize]) -> Vec<usize> {
+/// Elements from one index of `to` to the next in a row-major tensor of `shape`; 0 where it is broadcast.
+pub(super) fn broadcast_strides(shape: &[usize], to: &[usize]) -> Vec<usize> {
     let strides = row_major_strides(shape);
     let lead = to.len() - shape.len();
-    let strides: Vec<usize> = (0..to.len())
-        .map(|i| {
-            if i < lead || shape[i - lead] == 1 {
-                0
-            } else {
-                strides[i - lead]
-            }
-        })
-        .collect();
-    strided_indices(to, &strides, 0)
+    let own = shape
+        .iter()
+        .zip(strides)
+        .map(|(&extent, stride)| if extent == 1 { 0 } else { stride });
+    std::iter::repeat_n(0, lead).chain(own).collect()
+}
+
+/// The element offset in a tensor of `shape` for every index of the broadcast `to`, in row-major order.
+pub fn broadcast_indices(shape: &[usize], to: &[usize]) -> Vec<usize> {
+    strided_indices(to, &broadcast_strides(shape, to), 0)
 }
 
 /// `base + Σ indexᵢ·stridesᵢ` for every index of `dims`, in row-major order.

@@ -6,7 +6,7 @@ use super::draft::{Draft, Place};
 use super::limit;
 use crate::ir::{FloatTensor, Handle, Node};
 use crate::op::tensor::{TensorType, Values};
-use crate::op::{DequantizeLinear, Op};
+use crate::op::{BinaryKind, DequantizeLinear, Op};
 
 pub(super) type Tensor = Handle<FloatTensor>;
 
@@ -42,6 +42,18 @@ pub(super) fn reals(graph: &Draft, tensor: Tensor) -> Option<&[f32]> {
 /// The node that produces `tensor`, if nothing but one input of one node reads it.
 pub(super) fn sole_producer(graph: &Draft, tensor: Tensor) -> Option<Place> {
     graph.producer(tensor).filter(|_| graph.has_one_reader(tensor))
+}
+
+/// The operands of a binary node of this kind, which clamps nothing.
+pub(super) fn operands(graph: &Draft, position: Place, kind: BinaryKind) -> Option<[Tensor; 2]> {
+    let node = &graph.nodes[position];
+    let Op::Binary(binary) = &node.op else {
+        return None;
+    };
+    let [a, b] = node.inputs[..] else {
+        return None;
+    };
+    (binary.kind == kind && binary.clamp.is_none()).then_some([a, b])
 }
 
 /// Removes a node whose output equals its first input in type and elements. Not where that would rename an output of

@@ -5,7 +5,7 @@ use super::edit::{Tensor, bypass, reals, shape, sole_producer};
 use super::fold_batch_norm::affine;
 use super::layer::{open_layer, scaled};
 use crate::ir::FloatGraph;
-use crate::op::tensor::{row_major_strides, strided_indices};
+use crate::op::tensor::{broadcast_indices, row_major_strides, strided_indices};
 use crate::op::{BinaryKind, Op, PadMode};
 
 /// The most elements of a tensor that is looked at element by element.
@@ -111,7 +111,7 @@ impl Map {
             _ => return None,
         };
         let values = reals(graph, constant)?;
-        let places = broadcast(shape(graph, constant), output)?;
+        let places = broadcast_indices(shape(graph, constant), output);
         Some((
             x,
             Self(places.into_iter().map(|at| pair(f64::from(values[at]))).collect()),
@@ -163,18 +163,4 @@ impl Map {
             .all(|(factor, offset)| factor.is_finite() && offset.is_finite());
         (alike && finite).then(|| row.iter().copied().unzip())
     }
-}
-
-/// Where each element of a tensor of shape `to` finds its own in one of shape `from` that broadcasts to it.
-fn broadcast(from: &[usize], to: &[usize]) -> Option<Vec<usize>> {
-    let lead = to.len().checked_sub(from.len())?;
-    let own = row_major_strides(from);
-    let strides: Option<Vec<usize>> = (0..to.len())
-        .map(|axis| match axis.checked_sub(lead) {
-            None => Some(0),
-            Some(i) if from[i] == to[axis] => Some(own[i]),
-            Some(i) => (from[i] == 1).then_some(0),
-        })
-        .collect();
-    Some(strided_indices(to, &strides?, 0))
 }

@@ -1,7 +1,7 @@
 //! The pass `recognize-layer-norm`.
 
 use super::draft::{Draft, Place};
-use super::edit::{Tensor, absorb, add_constant, reals, shape, sole_producer};
+use super::edit::{Tensor, absorb, add_constant, operands, reals, shape, sole_producer};
 use crate::ir::{FloatGraph, FloatTensor, Node};
 use crate::op::tensor::{DType, Values};
 use crate::op::{BinaryKind, LayerNorm, Op, ReduceKind, UnaryKind};
@@ -180,18 +180,6 @@ fn mean_of(graph: &Draft, mean: Tensor, x: Tensor) -> Option<usize> {
     let axis = *reduce.axes.first()?;
     let to_the_last = reduce.axes.iter().copied().eq(axis..shape(graph, x).len());
     (reduce.kind == ReduceKind::Mean && node.inputs[0] == x && to_the_last).then_some(axis)
-}
-
-/// The operands of a binary node of this kind, which clamps nothing.
-fn operands(graph: &Draft, position: Place, kind: BinaryKind) -> Option<[Tensor; 2]> {
-    let node = &graph.nodes[position];
-    let Op::Binary(binary) = &node.op else {
-        return None;
-    };
-    let [a, b] = node.inputs[..] else {
-        return None;
-    };
-    (binary.kind == kind && binary.clamp.is_none()).then_some([a, b])
 }
 
 /// The operands of the node that makes `tensor`, if it is of this kind.

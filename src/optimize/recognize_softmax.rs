@@ -1,7 +1,7 @@
 //! The pass `recognize-softmax`.
 
 use super::draft::{Draft, Place};
-use super::edit::Tensor;
+use super::edit::{Tensor, operands};
 use crate::ir::FloatGraph;
 use crate::op::{BinaryKind, Op, ReduceKind, Softmax, UnaryKind};
 
@@ -23,7 +23,7 @@ pub(super) fn recognize_softmax(graph: &mut FloatGraph) -> usize {
 
 /// What a division is the softmax of, and along which axis.
 fn softmax(graph: &Draft, position: Place) -> Option<(Tensor, usize)> {
-    let (exponentials, sum) = operands(graph, position, BinaryKind::Div)?;
+    let [exponentials, sum] = operands(graph, position, BinaryKind::Div)?;
     let axis = reduced(graph, sum, exponentials, ReduceKind::Sum)?;
     let producer = &graph.nodes[graph.producer(exponentials)?];
     let Op::Unary(unary) = &producer.op else {
@@ -34,19 +34,10 @@ fn softmax(graph: &Draft, position: Place) -> Option<(Tensor, usize)> {
     }
     let exponent = producer.inputs[0];
     let difference = graph.producer(exponent).and_then(|difference| {
-        let (x, most) = operands(graph, difference, BinaryKind::Sub)?;
+        let [x, most] = operands(graph, difference, BinaryKind::Sub)?;
         (reduced(graph, most, x, ReduceKind::Max)? == axis).then_some(x)
     });
     Some((difference.unwrap_or(exponent), axis))
-}
-
-/// Both operands of a binary node without a clamp.
-fn operands(graph: &Draft, position: Place, kind: BinaryKind) -> Option<(Tensor, Tensor)> {
-    let node = &graph.nodes[position];
-    let Op::Binary(binary) = &node.op else {
-        return None;
-    };
-    (binary.kind == kind && binary.clamp.is_none()).then(|| (node.inputs[0], node.inputs[1]))
 }
 
 /// The one axis along which `reduced` reduces `x`.
