@@ -9,7 +9,7 @@ use super::lower::{KernelCall, Operand};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values};
 use super::window_nd::WindowNd;
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, expect};
 use super::{movement, real, rescale};
 use crate::target::Target;
 use tinsmith_runtime::kernels::Layer;
@@ -88,10 +88,6 @@ impl Operator for ConvNd {
         Ok(vec![Values::new(ty.shape, data)])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
     fn output_range(&self, observed: Range) -> Range {
         observed.clamped(self.clamp)
     }
@@ -150,7 +146,11 @@ impl ConvNd {
     /// Sums from zero over taps and channels in their order, the bias last: the order of the runtime.
     fn convolve<T: Element>(&self, inputs: &[&Values]) -> Vec<T> {
         let input = |i: usize| T::of(&inputs[i].data).expect("the type check found one float type");
-        let (x, weights, bias) = (input(0), input(1), (inputs.len() > 2).then(|| input(2)));
+        let (x, weights) = (input(0), input(1));
+        let finish = Finish {
+            bias: (inputs.len() > 2).then(|| input(2)),
+            clamp: self.clamp,
+        };
         let (shape, axes) = (&inputs[0].shape, self.window.axes());
         let (extents, in_c, out_c) = (&shape[1..=axes], shape[axes + 1], inputs[1].shape[0]);
         let pixels = extents.iter().product::<usize>();
@@ -164,10 +164,7 @@ impl ConvNd {
         for alike in self.window.alike(extents) {
             for group in 0..self.groups {
                 let columns = group * group_out..(group + 1) * group_out;
-                let finish = Finish {
-                    bias: bias.map(|bias| &bias[columns.clone()]),
-                    clamp: self.clamp,
-                };
+                let finish = finish.part(columns.clone());
                 let taps = &alike.taps;
                 let filters = columns.flat_map(|o| taps.iter().map(move |tap| o * self.window.taps() + tap));
                 let filters: Vec<T> = filters
