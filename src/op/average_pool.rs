@@ -108,10 +108,6 @@ impl Operator for AveragePool {
         };
         mean.lower(counts.collect(), inputs[0], outputs[0])
     }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
-    }
 }
 
 /// What the record's `2^22` taps of 255 steps each need: sums below 2^30.

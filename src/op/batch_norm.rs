@@ -4,9 +4,9 @@ use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 use super::element::Real;
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, Data, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use crate::target::Target;
 
 /// `y[…, c] = (x[…, c] − mean[c]) / sqrt(variance[c] + epsilon) · scale[c] + bias[c]`.
@@ -48,14 +48,6 @@ impl Operator for BatchNormalization {
             _ => self.normalize::<f32>(inputs),
         };
         Ok(vec![Values::new(inputs[0].shape.clone(), data)])
-    }
-
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
     }
 
     fn lower(

@@ -11,7 +11,7 @@ use super::pairwise::{Sides, one_value};
 use super::quant::{QuantTensor, Range};
 use super::runs::Runs;
 use super::tensor::{DType, Data, TensorType, Values, View, broadcast_shape};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, plain, real};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, expect, plain, real};
 use crate::target::Target;
 
 /// Which operation.
@@ -214,10 +214,6 @@ impl Operator for Binary {
         Ok(vec![Values::new(ty.shape, data)])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
     fn output_range(&self, observed: Range) -> Range {
         observed.clamped(self.clamp)
     }
@@ -272,10 +268,6 @@ impl Operator for Binary {
             | BinaryKind::ShiftLeft
             | BinaryKind::ShiftRight => refused("an operation on integers", "compile with --precision f32"),
         }
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

@@ -4,9 +4,9 @@ use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 use super::narrow::Encoding;
-use super::quant::{QuantTensor, Quantization, Range};
+use super::quant::{QuantTensor, Quantization};
 use super::tensor::{DType, Data, Narrow, TensorType, Values, View};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, plain};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect, plain};
 use crate::target::Target;
 
 /// The elements in another type: floats toward zero into integers, anything but zero is true. Beyond the ends of a
@@ -31,14 +31,6 @@ impl Operator for Cast {
         Ok(vec![Values::new(ty.shape, convert(&inputs[0].data, self.to))])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -55,10 +47,6 @@ impl Operator for Cast {
         ))
         .with_help("keep casts to constants and shapes, which are folded")
         .into())
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 
@@ -89,14 +77,6 @@ impl Operator for NarrowCast {
         Ok(vec![Values::new(ty.shape, data)])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -109,10 +89,6 @@ impl Operator for NarrowCast {
         ))
         .with_help("keep casts to constants, which are folded")
         .into())
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::binary::broadcast;
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::runs::Runs;
 use super::tensor::{DType, Data, TensorType, Values, View};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, plain};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect, plain};
 use crate::target::Target;
 
 /// Which comparison.
@@ -74,14 +74,6 @@ impl Operator for Compare {
         Ok(vec![Values::new(ty.shape, Data::Bool(y))])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -89,10 +81,6 @@ impl Operator for Compare {
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
         plain::compare(self.kind, inputs, outputs[0])
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

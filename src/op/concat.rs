@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::lower::{Operand, View};
 use super::movement::{self, Move};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::runs::Runs;
 use super::tensor::{Data, TensorType, Values, row_major_strides};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use crate::target::Target;
 
 /// The inputs one after the other along `axis`.
@@ -55,14 +55,6 @@ impl Operator for Concat {
         Ok(vec![Values::new(ty.shape, data)])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -95,9 +87,5 @@ impl Operator for Concat {
             }),
             ..Lowered::default()
         })
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }

@@ -7,9 +7,7 @@ use super::lower::{KernelCall, Operand};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values};
 use super::window::{extents_fit, is_small_batch, per_image};
-use super::{
-    Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, convolve, expect, gemm,
-};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, Window, convolve, expect, gemm};
 use super::{movement, real, rescale};
 use crate::target::Target;
 use tinsmith_runtime::format::DepthwiseConv2d;
@@ -88,10 +86,6 @@ impl Operator for Conv2d {
             }),
         };
         Ok(vec![Values::new(ty.shape, data)])
-    }
-
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
     }
 
     fn output_range(&self, observed: Range) -> Range {

@@ -8,10 +8,10 @@ use super::data::with_numbers;
 use super::element::Element;
 use super::lower::{KernelCall, Operand};
 use super::movement::fitting;
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::ranking::around;
 use super::tensor::{DType, Data, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, real};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect, real};
 use crate::target::Target;
 
 /// The sums or products of all elements up to each one along an axis, taken one after the other.
@@ -52,14 +52,6 @@ impl Operator for Cumulate {
         Ok(vec![Values::new(ty.shape, data)])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -87,10 +79,6 @@ impl Operator for Cumulate {
             vec![Operand::of_input(0, x)],
             Vec::new(),
         )))
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::lower::{KernelCall, Operand};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{TensorType, Values};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use super::{movement, rescale};
@@ -31,10 +31,6 @@ impl Operator for Delay {
 
     fn output_params(&self) -> OutputParams {
         OutputParams::SameAsInput(0)
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
     }
 
     fn lower(
@@ -69,9 +65,5 @@ impl Operator for Delay {
                 .collect::<Result<_, _>>()?,
             ..Lowered::default()
         })
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }

@@ -7,7 +7,7 @@ use super::element::Element;
 use super::lower::{KernelCall, Operand};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, gemm};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, expect, gemm};
 use super::{movement, real, rescale};
 use crate::target::Target;
 use tinsmith_runtime::kernels::Layer;
@@ -54,10 +54,6 @@ impl Operator for Dense {
             _ => Data::F32(self.multiply(inputs, &Self::pack::<f32>(inputs[1]))),
         };
         Ok(vec![Values::new(ty.shape, data)])
-    }
-
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
     }
 
     fn output_range(&self, observed: Range) -> Range {

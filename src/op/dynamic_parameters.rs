@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use crate::target::Target;
 
 /// `[scale, zero_point]`, f32, by which the range of `x` and zero becomes 0 to 255: `scale = (max − min) / 255`,
@@ -32,14 +32,6 @@ impl Operator for DynamicParameters {
         Ok(vec![Values::f32(ty.shape, vec![scale, zero_point])])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -51,9 +43,5 @@ impl Operator for DynamicParameters {
                 .with_help("quantize the model statically, or compile the float model")
                 .into(),
         )
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }

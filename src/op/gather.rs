@@ -8,7 +8,7 @@ use tinsmith_runtime::kernels::Layer;
 use super::lower::{Operand, View};
 use super::movement::{self, Move, fitting};
 use super::places::{self, place};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::ranking::around;
 use super::tensor::{TensorType, Values, picked_indices};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
@@ -49,10 +49,6 @@ impl Operator for Gather {
 
     fn output_params(&self) -> OutputParams {
         OutputParams::SameAsInput(0)
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
     }
 
     fn lower(
@@ -104,10 +100,6 @@ impl Operator for Gather {
             view,
             ..Lowered::default()
         })
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

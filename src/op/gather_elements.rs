@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::places;
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{TensorType, Values};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
@@ -42,10 +42,6 @@ impl Operator for GatherElements {
         OutputParams::SameAsInput(0)
     }
 
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -58,9 +54,5 @@ impl Operator for GatherElements {
             return places::lower_picks(&sources, 1, x, y);
         }
         places::lower_elements(self.axis, inputs, y)
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{TensorType, Values};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, places};
 use crate::target::Target;
@@ -50,10 +50,6 @@ impl Operator for GatherNd {
         OutputParams::SameAsInput(0)
     }
 
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -67,9 +63,5 @@ impl Operator for GatherNd {
         })?;
         let (firsts, inner) = places::slices(self.batch_dims, &x.ty.shape, indices)?;
         places::lower_picks(&firsts, inner, x, y)
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }

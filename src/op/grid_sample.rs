@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::element::in_f32;
 use super::lower::{KernelCall, Operand};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, Data, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, movement, real};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect, movement, real};
 use crate::target::Target;
 use tinsmith_runtime::format::GridSampleF32;
 use tinsmith_runtime::kernels::Layer;
@@ -99,14 +99,6 @@ impl Operator for GridSample {
             })
         };
         Ok(vec![Values::new(ty.shape, data)])
-    }
-
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
     }
 
     fn lower(

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::data::with_reals;
 use super::element::{Element, Real};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, real};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect, real};
 use crate::target::Target;
 
 /// `y = (x − mean) / √(variance + epsilon) · scale + bias`, mean and variance over the axes from `axis` on.
@@ -56,14 +56,6 @@ impl Operator for LayerNorm {
         Ok(vec![Values::new(x.shape.clone(), data)])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -76,10 +68,6 @@ impl Operator for LayerNorm {
         Err(OpError::new("a layer normalization in one has no integer kernel")
             .with_help("compile with --precision f32")
             .into())
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

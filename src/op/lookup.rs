@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use crate::target::Target;
 
 /// For every element, the value of the key that it equals, or the one behind all others. Inputs: `x`, `keys[n]` of its
@@ -38,14 +38,6 @@ impl Operator for Lookup {
             }),
         };
         Ok(vec![Values::new(ty.shape, values.data.gather(picks.into_iter()))])
-    }
-
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
     }
 
     fn lower(

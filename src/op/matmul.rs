@@ -4,9 +4,9 @@ use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 use super::element::Element;
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, Data, Shape, TensorType, Values, broadcast_indices, broadcast_shape};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, gemm, real};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect, gemm, real};
 use crate::target::Target;
 
 /// `y[…, m, n] = Σ a[…, m, k]·b[…, k, n]`. With constant `b` of rank 2 the optimizer makes it a `Dense`.
@@ -50,14 +50,6 @@ impl Operator for MatMul {
             }
         };
         Ok(vec![Values::new(ty.shape, data)])
-    }
-
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
     }
 
     fn lower(

@@ -105,10 +105,6 @@ impl Operator for MaxPool {
             ..Lowered::default()
         })
     }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
-    }
 }
 
 impl MaxPool {

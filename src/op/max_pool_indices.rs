@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::data::with_numbers;
 use super::element::Element;
 use super::lower::{KernelCall, Operand};
-use super::quant::{QuantTensor, Quantization, Range};
+use super::quant::{QuantTensor, Quantization};
 use super::tensor::{DType, Data, TensorType, Values};
 use super::window_nd::WindowNd;
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, movement};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect, movement};
 use crate::target::Target;
 use tinsmith_runtime::format::MaxPoolIndicesF32;
 use tinsmith_runtime::kernels::Layer;
@@ -49,14 +49,6 @@ impl Operator for MaxPoolIndices {
         Ok(vec![Values::new(ty.shape, Data::I64(indices))])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -83,10 +75,6 @@ impl Operator for MaxPoolIndices {
             vec![Operand::of_input(0, x)],
             Vec::new(),
         )))
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

@@ -242,10 +242,14 @@ pub trait Operator: Sized + 'static {
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError>;
 
     /// How the output's quantization parameters come about.
-    fn output_params(&self) -> OutputParams;
+    fn output_params(&self) -> OutputParams {
+        OutputParams::Observed
+    }
 
     /// The range of the output as far as the operator itself limits it, met with what was observed.
-    fn output_range(&self, observed: Range) -> Range;
+    fn output_range(&self, observed: Range) -> Range {
+        observed
+    }
 
     /// The kernels that compute it on a target, with their constants, and the proof that they are exact.
     ///
@@ -259,7 +263,9 @@ pub trait Operator: Sized + 'static {
     ) -> Result<Lowered, LowerError>;
 
     /// Multiply-accumulates of one evaluation.
-    fn macs(&self, inputs: &[&TensorType]) -> u64;
+    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
+        0
+    }
 }
 
 /// Writes the closed enum of operators and the matches that forward to each.

@@ -7,9 +7,9 @@ use tinsmith_runtime::kernels::float::non_max_suppression::overlap;
 
 use super::lower::{KernelCall, Operand};
 use super::movement::fitting;
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, Data, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use crate::target::Target;
 
 /// The boxes of the greatest scores that overlap none chosen before, class by class.
@@ -68,14 +68,6 @@ impl Operator for NonMaxSuppression {
         Ok(vec![Values::new(ty.shape, Data::I64(packed))])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -105,10 +97,6 @@ impl Operator for NonMaxSuppression {
             sources,
             Vec::new(),
         )))
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

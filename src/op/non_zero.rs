@@ -7,9 +7,9 @@ use tinsmith_runtime::kernels::Layer;
 use super::data::with_numbers;
 use super::lower::{KernelCall, Operand};
 use super::movement::fitting;
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, Data, TensorType, Values, View, row_major_strides};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use crate::target::Target;
 
 /// How many elements are other than zero, and where the first `most` of them lie: `i64[1 + rank · most]`, the count
@@ -50,14 +50,6 @@ impl Operator for NonZero {
         Ok(vec![Values::new(ty.shape, Data::I64(packed))])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -92,10 +84,6 @@ impl Operator for NonZero {
             vec![Operand::of_input(0, x)],
             Vec::new(),
         )))
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Clamp;
 use super::lower::{KernelCall, Operand};
 use super::movement::{self, Move};
-use super::quant::{QuantTensor, Quantization, Range};
+use super::quant::{QuantTensor, Quantization};
 use super::rescale::{self, Codes};
 use super::runs::Runs;
 use super::tensor::{Data, TensorType, Values, picked_indices, row_major_strides};
@@ -103,10 +103,6 @@ impl Operator for Pad {
         }
     }
 
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -126,10 +122,6 @@ impl Operator for Pad {
             calls,
             ..Lowered::default()
         })
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

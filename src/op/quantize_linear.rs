@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, Data, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use crate::target::Target;
 
 /// `y = saturate(round_half_even(x / scale) + zero_point)`.
@@ -60,14 +60,6 @@ impl Operator for QuantizeLinear {
         Ok(vec![Values::new(ty.shape, data)])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -79,10 +71,6 @@ impl Operator for QuantizeLinear {
         )
         .with_help("quantize the operators before and behind it as well")
         .into())
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 
@@ -108,14 +96,6 @@ impl Operator for DequantizeLinear {
         Ok(vec![Values::f32(ty.shape, reals.collect())])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -127,10 +107,6 @@ impl Operator for DequantizeLinear {
         )
         .with_help("quantize the operators before and behind it as well")
         .into())
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

@@ -8,9 +8,9 @@ use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 use super::narrow::{Encoding, Narrow, RoundMode};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, Data, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, cast, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, cast, expect};
 use crate::target::Target;
 
 /// `y = saturate(x / scale + zero_point)`; integers take the quotient rounded to even.
@@ -103,14 +103,6 @@ impl Operator for QuantizeTo {
         Ok(vec![Values::new(ty.shape, data)])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -123,10 +115,6 @@ impl Operator for QuantizeTo {
         ))
         .with_help("quantize activations per tensor, to int8 or uint8, with f32 scales")
         .into())
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 
@@ -160,14 +148,6 @@ impl Operator for DequantizeTo {
         Ok(vec![Values::new(ty.shape, data)])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -180,10 +160,6 @@ impl Operator for DequantizeTo {
         ))
         .with_help("quantize activations per tensor, to int8 or uint8, with f32 scales")
         .into())
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

@@ -10,9 +10,9 @@ use tinsmith_runtime::kernels::Layer;
 use super::data::with_numbers;
 use super::lower::{KernelCall, Operand};
 use super::movement::fitting;
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, Data, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use crate::target::Target;
 
 /// The indices of the first `count` elements along an axis in their order: i64, the input's shape but for the axis.
@@ -62,14 +62,6 @@ impl Operator for TopK {
         Ok(vec![Values::new(ty.shape, Data::I64(indices))])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -101,10 +93,6 @@ impl Operator for TopK {
             vec![Operand::of_input(0, x)],
             Vec::new(),
         )))
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

@@ -7,9 +7,9 @@ use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 use super::lower::{KernelCall, Operand};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, Data, TensorType, Values, View};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use super::{movement, real};
 use crate::target::Target;
 use tinsmith_runtime::format::RecurrentF32;
@@ -161,14 +161,6 @@ impl Operator for Recurrent {
             _ => return Err(OpError::new(format!("reals wanted, {} found", inputs[0].ty()))),
         };
         Ok(vec![Values::new(ty.shape, data)])
-    }
-
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
     }
 
     fn lower(

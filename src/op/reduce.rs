@@ -10,7 +10,7 @@ use super::average_pool::Mean;
 use super::data::with_reals;
 use super::element::{Element, Real};
 use super::lower::{KernelCall, Operand};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::rescale::{self, Codes};
 use super::tensor::{DType, Data, TensorType, Values, View, broadcast_indices};
 use super::window::MAX_EXTENT;
@@ -116,10 +116,6 @@ impl Operator for Reduce {
         }
     }
 
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -161,10 +157,6 @@ impl Operator for Reduce {
                 .with_help("compile with --precision f32")
                 .into()),
         }
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

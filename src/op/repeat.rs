@@ -7,9 +7,9 @@ use tinsmith_runtime::kernels::Layer;
 
 use super::lower::{KernelCall, Operand};
 use super::movement::{Move, fitting};
-use super::quant::{QuantTensor, Quantization, Range};
+use super::quant::{QuantTensor, Quantization};
 use super::tensor::{DType, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use crate::target::Target;
 
 /// Runs a body again and again on what it carries from time to time.
@@ -74,14 +74,6 @@ impl Operator for Repeat {
         Err(OpError::new("a loop is run by an executor of graphs"))
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     /// A call per carried value that moves it to where it is carried, and the step in front of the body.
     fn lower(
         &self,
@@ -115,10 +107,6 @@ impl Operator for Repeat {
             calls,
             ..Lowered::default()
         })
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

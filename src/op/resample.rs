@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::element::{Real, in_f32};
 use super::lower::{KernelCall, Operand};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, Data, TensorType, Values};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, movement, real};
 use crate::target::Target;
@@ -66,10 +66,6 @@ impl Operator for Resample {
         } else {
             OutputParams::Observed
         }
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
     }
 
     fn lower(

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::movement::{self, Move};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{Shape, TensorType, Values};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
@@ -51,10 +51,6 @@ impl Operator for Reshape {
         OutputParams::SameAsInput(0)
     }
 
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -62,9 +58,5 @@ impl Operator for Reshape {
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
         movement::lower_move(&Move::all(&inputs[0].ty.shape), inputs, outputs)
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }

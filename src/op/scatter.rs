@@ -9,9 +9,9 @@ use super::data::with_numbers;
 use super::element::Element;
 use super::lower::{KernelCall, Operand};
 use super::movement::fitting;
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, Data, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, places};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect, places};
 use crate::target::Target;
 
 /// What becomes of an element that an update meets.
@@ -100,14 +100,6 @@ impl Operator for Scatter {
         Ok(vec![Values::new(x.shape.clone(), data)])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -177,10 +169,6 @@ impl Operator for Scatter {
             in_place: if x.data.is_none() { vec![0] } else { Vec::new() },
             ..KernelCall::new(Layer::Scatter(record), sources, Vec::new())
         }))
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

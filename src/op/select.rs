@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::binary::broadcast;
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, TensorType, Values, View, broadcast_indices};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, plain};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect, plain};
 use crate::target::Target;
 
 /// `y = condition ? a : b` elementwise.
@@ -40,14 +40,6 @@ impl Operator for Select {
         Ok(vec![Values::new(ty.shape.clone(), both.gather(taken))])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -55,9 +47,5 @@ impl Operator for Select {
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
         plain::select(inputs, outputs[0])
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }

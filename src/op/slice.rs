@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::movement::{self, Move};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::runs::Runs;
 use super::tensor::{Data, Shape, TensorType, Values, picked_indices, row_major_strides};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
@@ -74,10 +74,6 @@ impl Operator for Slice {
         OutputParams::SameAsInput(0)
     }
 
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -99,10 +95,6 @@ impl Operator for Slice {
             ..Move::all(&self.shape)
         };
         movement::lower_move(&moved, inputs, outputs)
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

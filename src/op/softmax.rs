@@ -175,10 +175,6 @@ impl Operator for Softmax {
         };
         Ok(Lowered::one(call, Proof::default()))
     }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
-    }
 }
 
 /// Lines of `extent` elements that lie `inner` apart.

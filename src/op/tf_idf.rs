@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use crate::target::Target;
 
 /// A sequence of integers to look for.
@@ -65,14 +65,6 @@ impl Operator for TfIdf {
             }
         }
         Ok(vec![Values::f32(ty.shape, counts)])
-    }
-
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
     }
 
     fn lower(

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::movement::{self, Move};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::runs::Runs;
 use super::tensor::{TensorType, Values, row_major_strides};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
@@ -47,10 +47,6 @@ impl Operator for Transpose {
         OutputParams::SameAsInput(0)
     }
 
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -63,9 +59,5 @@ impl Operator for Transpose {
             ..Move::all(&outputs[0].ty.shape)
         };
         movement::lower_move(&moved, inputs, outputs)
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{DType, Data, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use crate::target::Target;
 
 /// What a branch asks of its feature.
@@ -110,14 +110,6 @@ impl Operator for TreeEnsemble {
         let rows = (0..ty.shape[0]).flat_map(|row| self.row(&features[row * count..(row + 1) * count]));
         let data = Data::F64(rows.collect()).cast(self.dtype);
         Ok(vec![Values::new(ty.shape, data)])
-    }
-
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
     }
 
     fn lower(

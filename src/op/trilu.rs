@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lower::{KernelCall, Operand};
 use super::movement::{self, MAX_CALLS, Move};
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::tensor::{Data, TensorType, Values, row_major_strides};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect, pad};
 use crate::target::Target;
@@ -53,10 +53,6 @@ impl Operator for Trilu {
         OutputParams::SameAsInput(0)
     }
 
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -94,10 +90,6 @@ impl Operator for Trilu {
             calls,
             ..Lowered::default()
         })
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 

@@ -297,10 +297,6 @@ impl Operator for Unary {
             proof,
         ))
     }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
-    }
 }
 
 impl UnaryKind {

@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::data::with_elements;
-use super::quant::{QuantTensor, Range};
+use super::quant::QuantTensor;
 use super::ranking::{around, ascending};
 use super::tensor::{DType, Data, TensorType, Values};
-use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect};
 use crate::target::Target;
 
 /// The different slices along an axis, packed: `i64[1 + most + extent + most]`: how many there are (at most `most`),
@@ -52,14 +52,6 @@ impl Operator for Unique {
         Ok(vec![Values::new(ty.shape, Data::I64(packed))])
     }
 
-    fn output_params(&self) -> OutputParams {
-        OutputParams::Observed
-    }
-
-    fn output_range(&self, observed: Range) -> Range {
-        observed
-    }
-
     fn lower(
         &self,
         _target: &Target,
@@ -71,10 +63,6 @@ impl Operator for Unique {
                 .with_help("do it on the host, behind the model")
                 .into(),
         )
-    }
-
-    fn macs(&self, _inputs: &[&TensorType]) -> u64 {
-        0
     }
 }
 
