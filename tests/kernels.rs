@@ -4,6 +4,7 @@
 mod algebra;
 mod elementwise;
 mod float;
+mod functions;
 mod guards;
 mod layer_norm;
 mod movement;
