@@ -1,10 +1,5 @@
 //! Files mapped into memory: the one place of the command line that is not safe Rust.
 
-#![allow(
-    unsafe_code,
-    reason = "mapping a file is a promise about what others do with it"
-)]
-
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -13,6 +8,10 @@ use memmap2::Mmap;
 use tinsmith::import::FileBytes;
 
 /// The bytes of an open file. Only those that are looked at take memory, and the system may take it back.
+#[allow(
+    unsafe_code,
+    reason = "mapping a file is a promise about what others do with it"
+)]
 pub(super) fn map(file: &File) -> io::Result<FileBytes> {
     if file.metadata()?.len() == 0 {
         // Nothing can be mapped, and nothing needs to be.
