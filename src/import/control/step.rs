@@ -4,9 +4,7 @@ use super::super::builder::{Carried, Tensor};
 use super::super::model::Import;
 use super::Inner;
 use crate::op::tensor::{Data, TensorType, Values};
-use crate::op::{
-    Binary, BinaryKind, Clamp, Gather, Op, OpError, Repeat, Reshape, Scatter, ScatterKind, Transpose,
-};
+use crate::op::{BinaryKind, Gather, Op, OpError, Repeat, Scatter, ScatterKind};
 use crate::op::{CompareKind, Reduction};
 
 /// Loops whose iterations take no more nodes than this in all are unrolled: their passes then see all of them at once.
@@ -98,9 +96,7 @@ impl Import<'_> {
         }
         let last = Values::new([], Data::I64(vec![body.trips as i64 - 1]));
         let last = self.graph.constant(last, "last_iteration");
-        let (kind, clamp) = (BinaryKind::Sub, Clamp::NONE);
-        let difference = Op::Binary(Binary { kind, clamp });
-        self.graph.emit(difference, &[last, body.counter], "index")
+        self.graph.sub(last, body.counter, "index")
     }
 
     /// What an iteration takes of a sequence.
@@ -130,11 +126,9 @@ impl Import<'_> {
         let start = self.graph.constant(Values::new(ty.shape.clone(), zeros), "zeros");
         let now = self.graph.stand_in(ty, "rows");
         let index = self.index(body, backward)?;
-        let index = self
-            .graph
-            .emit(Op::Reshape(Reshape { shape: vec![1, 1] }), &[index], "row_index")?;
+        let index = self.graph.reshape(index, [1, 1], "row_index")?;
         let shape = [&[1][..], &row_type.shape].concat();
-        let row = self.graph.emit(Op::Reshape(Reshape { shape }), &[row], "row")?;
+        let row = self.graph.reshape(row, shape, "row")?;
         let put = Op::Scatter(Scatter {
             kind: ScatterKind::Slices,
             reduction: Reduction::Replace,
@@ -146,27 +140,20 @@ impl Import<'_> {
 
     /// Moves the first axis to another place.
     pub(super) fn first_axis_to(&mut self, x: Tensor, axis: usize) -> Result<Tensor, OpError> {
-        if axis == 0 {
-            return Ok(x);
-        }
         let mut perm: Vec<usize> = (1..self.graph.shape(x).len()).collect();
         perm.insert(axis, 0);
-        self.graph
-            .emit(Op::Transpose(Transpose { perm }), &[x], "stacked")
+        self.graph.transpose(x, &perm, "stacked")
     }
 
     /// Both conditions, as a scalar.
     pub(super) fn both(&mut self, a: Tensor, b: Tensor) -> Result<Tensor, OpError> {
         let (a, b) = (self.scalar(a)?, self.scalar(b)?);
-        let (kind, clamp) = (BinaryKind::And, Clamp::NONE);
-        self.graph
-            .emit(Op::Binary(Binary { kind, clamp }), &[a, b], "goes_on")
+        self.graph.binary(BinaryKind::And, a, b, "goes_on")
     }
 
     /// The one element of a tensor as a scalar.
     pub(super) fn scalar(&mut self, x: Tensor) -> Result<Tensor, OpError> {
-        self.graph
-            .emit(Op::Reshape(Reshape { shape: Vec::new() }), &[x], "scalar")
+        self.graph.reshape(x, [], "scalar")
     }
 
     /// Whether a count is above the iterations so far, this one included where `and_this`.
