@@ -177,8 +177,6 @@ fn memory_plan(
     let needed = base + draft.placement.bytes;
     // An arena offset has 31 bits: the top one of a source says that it lies in the constants.
     let available = target.arena().bytes.min(IN_CONSTANTS.into());
-    let small =
-        |bytes: u64| u32::try_from(bytes).expect("the arena fits its bank, which has 31 bits of address");
     if needed > available {
         let flash: u64 = all_constants(graph, lowered).iter().map(|(_, bytes)| bytes).sum();
         return Err(Box::new(ArenaTooSmall {
