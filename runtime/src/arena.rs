@@ -101,11 +101,11 @@ impl<'m> Memory<'m> {
         Some((source, output))
     }
 
-    /// The first two sources, which may overlap, and the output of a kernel that does not run in place.
-    pub(crate) fn two_sources_and_output(&mut self, extents: &Extents) -> Option<([&[u8]; 2], &mut [u8])> {
-        let [Some(a), Some(b), ..] = extents.sources else {
-            return None;
-        };
+    /// The first sources, which may overlap, and the output of a kernel that does not run in place.
+    pub(crate) fn sources_and_output<const N: usize>(
+        &mut self,
+        extents: &Extents,
+    ) -> Option<([&[u8]; N], &mut [u8])> {
         let output = range(extents.output);
         let (before, rest) = self.arena.split_at_mut_checked(output.start)?;
         let (ofm, after) = rest.split_at_mut_checked(extents.output.bytes as usize)?;
@@ -122,7 +122,11 @@ impl<'m> Memory<'m> {
                     .get(..bytes.len())
             }
         };
-        Some(([find(a)?, find(b)?], ofm))
+        let mut sources = [&[][..]; N];
+        for (slot, &source) in sources.iter_mut().zip(&extents.sources) {
+            *slot = find(source?)?;
+        }
+        Some((sources, ofm))
     }
 
     /// The output, holding the first source's bytes: for kernels that may run in place.

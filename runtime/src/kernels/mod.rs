@@ -183,15 +183,15 @@ pub struct Extents {
 }
 
 /// The most sources a record reads.
-pub const MAX_SOURCES: usize = 3;
+pub const MAX_SOURCES: usize = 4;
 
 /// Only the first source may be the output's own region.
-const FIRST_IN_PLACE: [bool; MAX_SOURCES] = [true, false, false];
+const FIRST_IN_PLACE: [bool; MAX_SOURCES] = [true, false, false, false];
 
 /// This source, and no other.
 #[inline(always)]
 const fn only(source: Extent) -> [Option<Extent>; MAX_SOURCES] {
-    [Some(source), None, None]
+    [Some(source), None, None, None]
 }
 
 /// These sources, in the record's order.

@@ -22,7 +22,7 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     for row in words_mut(memory.output_from_source(&extents)?).chunks_exact_mut(width) {
         normalize(row, layer.epsilon);
     }
-    let [_, scale, bias] = extents.sources;
+    let [_, scale, bias, _] = extents.sources;
     for i in 0..width {
         let scale = f32::from_le_bytes(*words(memory.source(scale?)?).get(i)?);
         let bias = f32::from_le_bytes(*words(memory.source(bias?)?).get(i)?);

@@ -7,7 +7,7 @@ use super::{WIDTH, region, words, words_mut};
 use crate::arena::Memory;
 use crate::format::MatMulF32;
 use crate::kernels::kernel_of;
-use crate::kernels::{Extent, Extents, Kernel, elementwise, product, source, work_of};
+use crate::kernels::{Extent, Extents, Kernel, elementwise, product, source, sources, work_of};
 
 /// The kernel of [`MatMulF32`].
 pub const fn kernel() -> Kernel {
@@ -17,7 +17,7 @@ pub const fn kernel() -> Kernel {
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     let layer = MatMulF32::read(fields)?;
     let extents = layer.extents()?;
-    let ([a, b], ofm) = memory.two_sources_and_output(&extents)?;
+    let ([a, b], ofm) = memory.sources_and_output(&extents)?;
     let (a, b) = (words(a), words(b));
     let depth = (layer.depth as usize).max(1);
     let columns = (layer.columns as usize).max(1);
@@ -60,11 +60,10 @@ impl MatMulF32 {
         let [d0, d1, d2, d3] = self.batch;
         let outputs = product(&[d0, d1, d2, d3, self.rows, self.columns])?;
         Some(Extents {
-            sources: [
-                Some(matrices(self.a, &self.a_strides, [self.rows, self.depth])?),
-                Some(matrices(self.b, &self.b_strides, [self.depth, self.columns])?),
-                None,
-            ],
+            sources: sources([
+                matrices(self.a, &self.a_strides, [self.rows, self.depth])?,
+                matrices(self.b, &self.b_strides, [self.depth, self.columns])?,
+            ]),
             output: region(self.ofm, outputs)?,
             ..Extents::default()
         })

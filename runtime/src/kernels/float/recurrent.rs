@@ -9,7 +9,7 @@ use super::{Word, region, words, words_mut};
 use crate::arena::Memory;
 use crate::format::RecurrentF32;
 use crate::kernels::kernel_of;
-use crate::kernels::{Extent, Extents, Kernel, product, source, work_of};
+use crate::kernels::{Extent, Extents, Kernel, product, source, sources, work_of};
 
 /// The kernel of [`RecurrentF32`].
 pub const fn kernel() -> Kernel {
@@ -23,7 +23,7 @@ const LSTM: u8 = 2;
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     let layer = RecurrentF32::read(fields)?;
     let extents = layer.extents()?;
-    let [Some(gates), Some(recurrence), Some(side)] = extents.sources else {
+    let [Some(gates), Some(recurrence), Some(side), _] = extents.sources else {
         return None;
     };
     let (batch, hidden, steps) = (layer.batch as usize, layer.hidden as usize, layer.steps as usize);
@@ -240,11 +240,11 @@ impl RecurrentF32 {
             bytes: self.batch.checked_mul(4)?,
         };
         Some(Extents {
-            sources: [
-                Some(region(self.ifm, product(&[self.steps, self.batch, rows])?)?),
-                Some(region(self.recurrence, product(&[rows, self.hidden])?)?),
-                Some(region(self.side, product(&[states, self.hidden])?)?),
-            ],
+            sources: sources([
+                region(self.ifm, product(&[self.steps, self.batch, rows])?)?,
+                region(self.recurrence, product(&[rows, self.hidden])?)?,
+                region(self.side, product(&[states, self.hidden])?)?,
+            ]),
             output: region(
                 self.ofm,
                 product(&[self.steps.checked_add(2)?, self.batch, self.hidden])?,
