@@ -2,6 +2,7 @@
 //! case goes the whole way through a blob, its check and the executor.
 
 mod algebra;
+mod attention;
 mod elementwise;
 mod float;
 mod functions;

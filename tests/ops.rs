@@ -72,6 +72,7 @@ macro_rules! op_of {
 
 op_of! {
     AveragePool,
+    Attention,
     BatchNormalization,
     Binary,
     BitCast,

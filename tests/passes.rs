@@ -23,6 +23,7 @@ const APPROXIMATE: &[&str] = &[
     "fold-input-scale",
     "fold-through-moves",
     "fuse-bias",
+    "recognize-attention",
     "recognize-functions",
     "recognize-layer-norm",
     "recognize-softmax",

@@ -228,6 +228,7 @@ impl Program {
                 | Layer::MinMax(_)
                 | Layer::ReduceF32(_)
                 | Layer::MatMulF32(_)
+                | Layer::AttentionF32(_)
                 | Layer::LayerNormF32(_)
                 | Layer::GatherRows(_)
                 | Layer::GatherElements(_)

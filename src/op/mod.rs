@@ -6,6 +6,7 @@
 //!
 //! An operator sees tensors, never the graph: rewriting across nodes is a pass, placing is the scheduler's.
 
+mod attention;
 mod average_pool;
 mod batch_norm;
 mod binary;
@@ -77,6 +78,7 @@ mod window_nd;
 
 use serde::{Deserialize, Serialize};
 
+pub use attention::{Attention, Heads};
 pub use average_pool::AveragePool;
 pub use batch_norm::BatchNormalization;
 pub use binary::{Binary, BinaryKind};
@@ -342,6 +344,7 @@ pub struct Support {
 }
 
 operators! {
+    Attention,
     AveragePool,
     BatchNormalization,
     Binary,

@@ -1,8 +1,8 @@
 //! What the kernels over reals share: operators whose output is f32 and not quantized.
 
 use tinsmith_runtime::format::{
-    BinaryF32, CONSTANT_ALIGN, Conv2dF32, ConvNdF32, DenseF32, Dequantize, FunctionF32, LayerNormF32,
-    MatMulF32, PowerF32, Quantize, ReduceF32, SoftmaxF32, UnaryF32,
+    AttentionF32, BinaryF32, CONSTANT_ALIGN, Conv2dF32, ConvNdF32, DenseF32, Dequantize, FunctionF32,
+    LayerNormF32, MatMulF32, PowerF32, Quantize, ReduceF32, SoftmaxF32, UnaryF32,
 };
 use tinsmith_runtime::kernels::Layer;
 
@@ -10,11 +10,11 @@ use super::geometry::Geometry;
 use super::lower::{KernelCall, LowerError, Lowered, Operand, Proof};
 use super::movement::fitting;
 use super::quant::QuantTensor;
-use super::tensor::row_major_strides;
+use super::tensor::{TensorType, row_major_strides};
 use super::window::per_image;
 use super::{
-    BinaryKind, Clamp, ConvNd, LayerNorm, OpError, Reduce, ReduceKind, Softmax, SoftmaxKind, UnaryKind,
-    Window,
+    Attention, BinaryKind, Clamp, ConvNd, Heads, LayerNorm, OpError, Reduce, ReduceKind, Softmax,
+    SoftmaxKind, UnaryKind, Window,
 };
 
 /// All of a node's first input.
@@ -221,6 +221,44 @@ pub(super) fn layer_norm(op: &LayerNorm, inputs: &[&QuantTensor]) -> Result<Lowe
         in_place: vec![0],
         ..KernelCall::new(Layer::LayerNormF32(record), sources, Vec::new())
     }))
+}
+
+/// Attention without room for its scores.
+pub(super) fn attention(op: &Attention, inputs: &[&QuantTensor]) -> Result<Lowered, OpError> {
+    let types: Vec<&TensorType> = inputs.iter().map(|input| &input.ty).collect();
+    let sizes = op.sizes(&types)?;
+    let bits = |set: &mut dyn Iterator<Item = bool>| {
+        set.enumerate()
+            .fold(0, |bits, (i, is_set)| bits | u8::from(is_set) << i)
+    };
+    let mask_axes = inputs.get(3).map_or(0, |mask| {
+        bits(&mut mask.ty.shape.iter().map(|&extent| extent != 1))
+    });
+    let record = AttentionF32 {
+        batch: fitting(sizes.batch)?,
+        heads: fitting(sizes.heads)?,
+        kv_heads: fitting(sizes.kv_heads)?,
+        queries: fitting(sizes.queries)?,
+        keys: fitting(sizes.keys)?,
+        depth: fitting(sizes.depth)?,
+        width: fitting(sizes.width)?,
+        scale: op.scale,
+        inside: bits(&mut op.heads.iter().map(|&heads| heads == Heads::Inside)),
+        mask_axes,
+        kind: u8::from(op.kind == SoftmaxKind::Attended),
+        ..AttentionF32::default()
+    };
+    let mask = match inputs.get(3) {
+        Some(mask) => Operand::of_input(3, mask),
+        None => Operand::Constant(0.0f32.to_le_bytes().to_vec()),
+    };
+    let operand = |index: usize| Operand::of_input(index, inputs[index]);
+    let sources = vec![operand(0), operand(1), operand(2), mask];
+    Ok(Lowered::from(KernelCall::new(
+        Layer::AttentionF32(record),
+        sources,
+        Vec::new(),
+    )))
 }
 
 /// Elements along axes made one.

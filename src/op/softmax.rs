@@ -178,7 +178,7 @@ impl Operator for Softmax {
 }
 
 /// Lines of `extent` elements that lie `inner` apart.
-fn lines<T: Real>(kind: SoftmaxKind, x: &[T], extent: usize, inner: usize) -> Vec<T> {
+pub(super) fn lines<T: Real>(kind: SoftmaxKind, x: &[T], extent: usize, inner: usize) -> Vec<T> {
     let mut y = x.to_vec();
     if y.is_empty() {
         return y;

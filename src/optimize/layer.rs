@@ -40,6 +40,7 @@ pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
         | Op::DynamicParameters(_)
         | Op::Gather(_)
         | Op::GridSample(_)
+        | Op::Attention(_)
         | Op::LayerNorm(_)
         | Op::MatMul(_)
         | Op::NarrowCast(_)

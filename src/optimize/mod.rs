@@ -23,6 +23,7 @@ mod layer;
 mod limit;
 mod matmul_to_dense;
 mod merge_reshapes;
+mod recognize_attention;
 mod recognize_functions;
 mod recognize_layer_norm;
 mod recognize_softmax;
@@ -89,6 +90,8 @@ pub const PASSES: &[Pass] = &[
     // Before the folds, which would tear a function's nodes apart.
     pass("recognize-functions", recognize_functions::recognize_functions),
     pass("recognize-softmax", recognize_softmax::recognize_softmax),
+    // Behind the softmax in it, and before the reshapes around its products move.
+    for_reals("recognize-attention", recognize_attention::recognize_attention),
     // Before the means become pools.
     for_reals("recognize-layer-norm", recognize_layer_norm::recognize_layer_norm),
     // Before the transposes, which fold into the weights of a Dense but not into a MatMul.

@@ -102,6 +102,7 @@ fn identity(graph: &Draft, node: &Node<FloatTensor>) -> Option<(usize, Clamp)> {
         | Op::DynamicParameters(_)
         | Op::Gather(_)
         | Op::GridSample(_)
+        | Op::Attention(_)
         | Op::LayerNorm(_)
         | Op::MatMul(_)
         | Op::NarrowCast(_)

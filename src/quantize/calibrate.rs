@@ -211,6 +211,7 @@ impl Quantizer<'_> {
             | Op::DequantizeTo(_)
             | Op::DynamicParameters(_)
             | Op::GridSample(_)
+            | Op::Attention(_)
             | Op::LayerNorm(_)
             | Op::MatMul(_)
             | Op::MaxPoolIndices(_)

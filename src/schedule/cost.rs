@@ -61,6 +61,7 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
         | Layer::RecurrentF32(_)
         | Layer::ConvNdF32(_)
         | Layer::DenseF32(_)
+        | Layer::AttentionF32(_)
         | Layer::MatMulF32(_) => [(work, 2 * FLOAT_Q8), (output, FLOAT_Q8), none],
         Layer::SoftmaxF32(_) | Layer::UnaryF32(_) | Layer::FunctionF32(_) | Layer::PowerF32(_) => {
             [(work, FUNCTION_Q8), none, none]

@@ -2,8 +2,8 @@
 
 use tinsmith::op::tensor::{DType, Data, Values};
 use tinsmith::op::{
-    BatchNormalization, Binary, BinaryKind, Cast, Clamp, LayerNorm, Reduce, ReduceKind, Softmax, Unary,
-    UnaryKind,
+    Attention, BatchNormalization, Binary, BinaryKind, Cast, Clamp, Heads, LayerNorm, Reduce, ReduceKind,
+    Softmax, SoftmaxKind, Unary, UnaryKind,
 };
 
 use super::{check, check_refused, counting, eval, f32s, i64s};
@@ -231,6 +231,39 @@ fn layer_norm_is_numpys_in_every_type() {
     };
     let error = eval(broken, &[&x]).unwrap_err();
     assert_eq!(error.reason, "an epsilon from 0 wanted, -1 found");
+}
+
+#[test]
+fn attention_weighs_values_by_heads() {
+    let op = |heads: [Heads; 4]| Attention {
+        scale: 1.0,
+        kind: SoftmaxKind::Attended,
+        heads,
+    };
+    use Heads::{Inside, Outside};
+    // Two query heads, one query each; one key head of two keys: ln 3 apart for the first head, out of sight of the second.
+    let three = libm::logf(3.0);
+    let q = f32s(&[1, 2, 1, 1], &[three, 1.0]);
+    let k = f32s(&[1, 1, 2, 1], &[1.0, 0.0]);
+    let v = f32s(&[1, 1, 2, 2], &[4.0, 8.0, 0.0, -4.0]);
+    let mask = f32s(&[1, 2, 1, 1], &[0.5, f32::NEG_INFINITY]);
+    let y = eval(op([Outside; 4]), &[&q, &k, &v, &mask]).unwrap();
+    for (y, wanted) in y.to_f64().iter().zip([3.0, 5.0, 0.0, 0.0]) {
+        assert!((y - wanted).abs() < 1e-5, "{y} {wanted}");
+    }
+    // The same with heads inside.
+    let [q_inside, k_inside, v_inside] = [
+        q.reshaped([1, 1, 2, 1]),
+        k.reshaped([1, 2, 1, 1]),
+        v.reshaped([1, 2, 1, 2]),
+    ];
+    let inside = eval(op([Inside; 4]), &[&q_inside, &k_inside, &v_inside, &mask]).unwrap();
+    assert_eq!(inside.shape, [1, 1, 2, 2]);
+    assert_eq!(inside.data, y.data);
+    let error = eval(op([Outside; 4]), &[&q, &k, &v_inside]).unwrap_err();
+    assert!(error.reason.starts_with("q, k and v of one batch"), "{error}");
+    let error = eval(op([Outside; 4]), &[&q, &k, &v, &f32s(&[1, 3, 1, 1], &[0.0; 3])]).unwrap_err();
+    assert!(error.reason.starts_with("a `mask` of rank 4"), "{error}");
 }
 
 #[test]

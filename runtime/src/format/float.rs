@@ -296,6 +296,47 @@ record! {
 }
 
 record! {
+    /// Attention of reals: `ofm[i] = Σ_j softmax_j(Σ_d q[i][d]·k[j][d]·scale + mask[i][j])·v[j]`, for every head.
+    ///
+    /// Operands are `[batch][heads][rows][features]`, or `[batch][rows][heads][features]` where the heads lie inside.
+    AttentionF32 = 83 {
+        /// Source of the queries (arena, or [`super::IN_CONSTANTS`]): `heads`, `queries`, `depth`.
+        q: u32,
+        /// Source of the keys (arena, or [`super::IN_CONSTANTS`]): `kv_heads`, `keys`, `depth`.
+        k: u32,
+        /// Source of the values (arena, or [`super::IN_CONSTANTS`]): `kv_heads`, `keys`, `width`.
+        v: u32,
+        /// Source of what is added to the scores (arena, or [`super::IN_CONSTANTS`]): `[batch][heads][queries][keys]`
+        /// without the axes that `mask_axes` leaves out.
+        mask: u32,
+        /// Arena offset of the output: `heads`, `queries`, `width`.
+        ofm: u32,
+        /// Samples.
+        batch: u32,
+        /// Heads of queries and output; a multiple of `kv_heads`.
+        heads: u32,
+        /// Heads of keys and values; neighbouring query heads share one.
+        kv_heads: u32,
+        /// Rows of queries and output.
+        queries: u32,
+        /// Rows of keys and values.
+        keys: u32,
+        /// Features of queries and keys.
+        depth: u32,
+        /// Features of values and output.
+        width: u32,
+        /// Factor of the scores.
+        scale: f32,
+        /// Where the heads lie inside: bit 0 queries, 1 keys, 2 values, 3 output.
+        inside: u8,
+        /// Axes that the mask has: bit 0 batch, 1 heads, 2 queries, 3 keys.
+        mask_axes: u8,
+        /// 0: a row that attends to nothing is not a number; 1: it is 0.
+        kind: u8,
+    }
+}
+
+record! {
     /// One direction of an RNN, a GRU or an LSTM. Constants block: the samples' lengths, `u32[batch]`, at most `steps`.
     RecurrentF32 = 96 {
         /// Source of the gates' products with the input, `[steps][batch][gates·hidden]`.

@@ -16,8 +16,8 @@ mod windows;
 pub use control::{MOST_NESTING, Repeat};
 pub use elementwise::{BinaryInteger, Compare, Convert, MinMax, Select};
 pub use float::{
-    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32, LayerNormF32,
-    MatMulF32, MaxPoolF32, PowerF32, Quantize, RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
+    AttentionF32, AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32,
+    LayerNormF32, MatMulF32, MaxPoolF32, PowerF32, Quantize, RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
 };
 #[cfg(feature = "verify")]
 pub use integrity::digest;

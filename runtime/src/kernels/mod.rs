@@ -36,8 +36,8 @@ use crate::format::{
     Mul, Softmax, StridedCopy, Table,
 };
 use crate::format::{
-    AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32, LayerNormF32,
-    MatMulF32, MaxPoolF32, PowerF32, Quantize, RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
+    AttentionF32, AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32,
+    LayerNormF32, MatMulF32, MaxPoolF32, PowerF32, Quantize, RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
 };
 use crate::format::{BinaryInteger, Compare, Convert, MinMax, Select};
 use crate::format::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, ResampleF32, RoiAlignF32};
@@ -113,6 +113,7 @@ pub static ALL: &[Kernel] = &[
     float::reduce::kernel(),
     float::matmul::kernel(),
     float::layer_norm::kernel(),
+    float::attention::kernel(),
     float::unary::function(),
     float::binary::power(),
     compare::kernel(),
@@ -283,6 +284,7 @@ layers! {
     ReduceF32,
     MatMulF32,
     LayerNormF32,
+    AttentionF32,
     FunctionF32,
     PowerF32,
     Compare,

@@ -244,6 +244,7 @@ fn passed(graph: &Draft, node: &Node<FloatTensor>, before: &Transposed) -> Optio
         | Op::GatherNd(_)
         | Op::Lookup(_)
         | Op::GridSample(_)
+        | Op::Attention(_)
         | Op::LayerNorm(_)
         | Op::MatMul(_)
         | Op::MaxPoolIndices(_)

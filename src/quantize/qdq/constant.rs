@@ -79,6 +79,7 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
         | Op::DynamicParameters(_)
         | Op::Gather(_)
         | Op::GridSample(_)
+        | Op::Attention(_)
         | Op::LayerNorm(_)
         | Op::MatMul(_)
         | Op::MaxPoolIndices(_)

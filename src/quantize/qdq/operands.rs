@@ -47,6 +47,7 @@ impl Absorber<'_> {
             | Op::DynamicParameters(_)
             | Op::Gather(_)
             | Op::GridSample(_)
+            | Op::Attention(_)
             | Op::LayerNorm(_)
             | Op::MatMul(_)
             | Op::MaxPoolIndices(_)

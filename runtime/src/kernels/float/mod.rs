@@ -1,6 +1,7 @@
 //! Kernels over reals: portable scalar loops in one order, every operation rounded to f32, so that the same bytes come
 //! out everywhere. Sums start at 0 and take products in the order of the weights; the bias comes last.
 
+pub mod attention;
 pub mod average_pool;
 pub mod binary;
 pub mod cast;
