@@ -1,21 +1,22 @@
-//! A calibrated float graph becomes int8: parameters from ranges, weights and biases from their values.
+//! A float graph becomes int8 as its [`Scheme`] says.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::params::{integer_params, params_of, passed_through, quantize_constant};
+use super::problem;
 use super::reals::plain;
-use super::{problem, weights};
+use super::scheme::Scheme;
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Problem, QuantGraph};
-use crate::op::quant::{QuantParams, QuantTensor, Quantization, Range};
+use crate::op::Op;
+use crate::op::quant::{QuantTensor, Quantization};
 use crate::op::tensor::{DType, Data, TensorType, Values};
-use crate::op::{Op, OutputParams};
 
-/// Quantizes `graph` with the ranges observed, by tensor.
-pub(super) fn quantize(graph: &FloatGraph, ranges: &[Option<Range>]) -> Result<QuantGraph, Vec<Problem>> {
-    let params = choose_params(graph, ranges);
+/// Quantizes `graph`.
+pub(super) fn quantize(graph: &FloatGraph, scheme: &Scheme) -> Result<QuantGraph, Vec<Problem>> {
     let mut quantizer = Quantizer {
         graph,
-        params,
+        scheme,
         out: QuantGraph::new(graph.name.clone()),
         mapped: vec![None; graph.tensors.len()],
         names: graph
@@ -34,8 +35,8 @@ pub(super) fn quantize(graph: &FloatGraph, ranges: &[Option<Range>]) -> Result<Q
         };
         quantizer.out.inputs.push(handle);
     }
-    for node in &graph.nodes {
-        quantizer.node(node);
+    for (position, node) in graph.nodes.iter().enumerate() {
+        quantizer.node(position, node);
     }
     for &output in &graph.outputs {
         let handle = quantizer.mapped[output.index()];
@@ -50,92 +51,6 @@ pub(super) fn quantize(graph: &FloatGraph, ranges: &[Option<Range>]) -> Result<Q
     } else {
         Err(quantizer.problems)
     }
-}
-
-/// The parameters of every f32 tensor that is no constant.
-fn choose_params(graph: &FloatGraph, ranges: &[Option<Range>]) -> Vec<Option<QuantParams>> {
-    let mut params: Vec<Option<QuantParams>> = vec![None; graph.tensors.len()];
-    let shared = shared_with(graph);
-    let range_of = |tensor: Handle<FloatTensor>| ranges[shared[tensor.index()].index()];
-    for &input in &graph.inputs {
-        params[input.index()] =
-            integer_params(graph.tensors[input].ty.dtype).or_else(|| Some(params_of(range_of(input))));
-    }
-    for node in &graph.nodes {
-        for &output in &node.outputs {
-            let chosen = match node.op.output_params() {
-                OutputParams::Observed => None,
-                OutputParams::SameAsInput(input) => {
-                    node.inputs.get(input).and_then(|input| params[input.index()])
-                }
-                OutputParams::Fixed(fixed) => Some(fixed),
-            };
-            let observed = || {
-                let limited = |range| node.op.output_range(range);
-                let own = shared[output.index()] == output;
-                params_of(if own {
-                    ranges[output.index()].map(limited)
-                } else {
-                    range_of(output)
-                })
-            };
-            let read_as_integers = passed_through(graph, node).and_then(|input| params[input.index()]);
-            params[output.index()] = read_as_integers.or(chosen).or_else(|| Some(observed()));
-        }
-    }
-    params
-}
-
-/// Whose range each tensor takes: its own, or that of the concatenation that alone reads it, so that nothing has to
-/// be rescaled on the way into it.
-fn shared_with(graph: &FloatGraph) -> Vec<Handle<FloatTensor>> {
-    let mut shared: Vec<_> = graph.tensors.handles().collect();
-    let neighbours = graph.neighbours();
-    for node in graph.nodes.iter().rev() {
-        if !matches!(node.op, Op::Concat(_)) {
-            continue;
-        }
-        let root = shared[node.outputs[0].index()];
-        for &input in &node.inputs {
-            let around = neighbours[input.index()];
-            let free = around
-                .producer
-                .is_some_and(|producer| graph.nodes[producer].op.output_params() == OutputParams::Observed);
-            if free && around.has_one_reader() {
-                shared[input.index()] = root;
-            }
-        }
-    }
-    shared
-}
-
-/// int8 parameters over a range: zero is always in it and exact, and 255 steps span it.
-pub(super) fn params_of(range: Option<Range>) -> QuantParams {
-    let (min, max) = range.map_or((0.0, 0.0), |range| {
-        (f64::from(range.min.min(0.0)), f64::from(range.max.max(0.0)))
-    });
-    let scale = ((max - min) / 255.0) as f32;
-    if !scale.is_normal() {
-        // Nothing but zero was seen: any step will do.
-        return QuantParams {
-            scale: 1.0 / 256.0,
-            zero_point: -128,
-        };
-    }
-    let zero_point = libm::rint(-128.0 - min / f64::from(scale));
-    QuantParams {
-        scale,
-        zero_point: zero_point.clamp(-128.0, 127.0) as i32,
-    }
-}
-
-/// The parameters under which an integer input counts as itself.
-fn integer_params(dtype: DType) -> Option<QuantParams> {
-    let zero_point = if dtype == DType::U8 { -128 } else { 0 };
-    matches!(dtype, DType::I8 | DType::U8).then_some(QuantParams {
-        scale: 1.0,
-        zero_point,
-    })
 }
 
 /// Whether a tensor holds numbers that stand for no reals: indices, counts, conditions.
@@ -161,17 +76,9 @@ fn makes_plain(graph: &FloatGraph, node: &Node<FloatTensor>) -> bool {
     finds || moves && node.inputs.first().is_some_and(|&input| is_plain(graph, input))
 }
 
-/// The input of a cast from 8-bit integers to reals: the same codes, in steps of one.
-fn passed_through(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<Handle<FloatTensor>> {
-    let input = *node.inputs.first()?;
-    let is_cast = matches!(&node.op, Op::Cast(cast) if cast.to == DType::F32);
-    let tensor = &graph.tensors[input];
-    (is_cast && tensor.data.is_none() && integer_params(tensor.ty.dtype).is_some()).then_some(input)
-}
-
 struct Quantizer<'g> {
     graph: &'g FloatGraph,
-    params: Vec<Option<QuantParams>>,
+    scheme: &'g Scheme,
     out: QuantGraph,
     mapped: Vec<Option<Handle<QuantTensor>>>,
     /// Names taken.
@@ -180,13 +87,13 @@ struct Quantizer<'g> {
 }
 
 impl Quantizer<'_> {
-    fn node(&mut self, node: &Node<FloatTensor>) {
+    fn node(&mut self, position: usize, node: &Node<FloatTensor>) {
         if let Some(input) = passed_through(self.graph, node) {
             self.mapped[node.outputs[0].index()] = self.mapped[input.index()];
             return;
         }
         let inputs = match &node.op {
-            Op::Conv2d(_) | Op::ConvNd(_) | Op::Dense(_) => self.weighted(node),
+            Op::Conv2d(_) | Op::ConvNd(_) | Op::Dense(_) => self.weighted(position, node),
             Op::Gather(_) | Op::GatherElements(_) | Op::GatherNd(_) | Op::Scatter(_) => {
                 self.operands(node, |position| position == 1)
             }
@@ -272,7 +179,7 @@ impl Quantizer<'_> {
             return handle;
         }
         let float = &self.graph.tensors[tensor];
-        let params = self.params[tensor.index()].unwrap_or_else(|| params_of(None));
+        let params = self.scheme.params[tensor.index()].unwrap_or_else(|| params_of(None));
         let handle = self.out.tensors.push(QuantTensor {
             name: float.name.clone(),
             ty: TensorType::new(DType::I8, float.ty.shape.clone()),
@@ -370,7 +277,7 @@ impl Quantizer<'_> {
     }
 
     /// Inputs of a convolution or dense layer.
-    fn weighted(&mut self, node: &Node<FloatTensor>) -> Option<Vec<Handle<QuantTensor>>> {
+    fn weighted(&mut self, position: usize, node: &Node<FloatTensor>) -> Option<Vec<Handle<QuantTensor>>> {
         let x = *node.inputs.first()?;
         let constant = |position: usize| {
             let tensor = &self.graph.tensors[*node.inputs.get(position)?];
@@ -394,16 +301,11 @@ impl Quantizer<'_> {
         if !sound {
             return None;
         }
-        let params = self.params[x.index()]?;
-        let (tensor, values) = (weights.0, weights.1?);
+        let params = self.scheme.params[x.index()]?;
+        let quantized = self.scheme.layers[position].as_ref()?;
+        let tensor = weights.0;
         let shape = tensor.ty.shape.clone();
         let channels = *shape.first()?;
-        let quantized = weights::quantize(
-            values,
-            channels,
-            bias.and_then(|(_, values)| values).unwrap_or(&[]),
-            params.scale,
-        );
         if !quantized.coarser.is_empty() {
             self.out.notes.push(format!(
                 "{} `{}`: the bias of {} of its {channels} channels is too large for weights in 127 steps; theirs \
@@ -420,13 +322,17 @@ impl Quantizer<'_> {
             .collect();
         let weights = self.constant(
             &tensor.name,
-            Values::new(shape, Data::I8(quantized.codes)),
-            quantized.scales,
+            Values::new(shape, Data::I8(quantized.codes.clone())),
+            quantized.scales.clone(),
         );
         let mut inputs = vec![self.activation(x), weights];
-        if let Some((tensor, _)) = bias {
-            let values = Values::new([channels], Data::I32(quantized.bias));
-            inputs.push(self.constant(&tensor.name, values, bias_scales));
+        if bias.is_some() || quantized.bias.iter().any(|&bias| bias != 0) {
+            let values = Values::new([channels], Data::I32(quantized.bias.clone()));
+            let name = match bias {
+                Some((tensor, _)) => tensor.name.clone(),
+                None => format!("{}/bias", node.name),
+            };
+            inputs.push(self.constant(&name, values, bias_scales));
         }
         Some(inputs)
     }
@@ -447,20 +353,4 @@ impl Quantizer<'_> {
             data: Some(Arc::new(values)),
         })
     }
-}
-
-/// A constant over its own range.
-fn quantize_constant(values: &[f32]) -> (QuantParams, Vec<i8>) {
-    let range = values
-        .iter()
-        .fold(Range { min: 0.0, max: 0.0 }, |range, &value| Range {
-            min: range.min.min(value),
-            max: range.max.max(value),
-        });
-    let params = params_of(Some(range));
-    let code = |&value: &f32| {
-        let steps = libm::rint(f64::from(value) / f64::from(params.scale));
-        (steps + f64::from(params.zero_point)).clamp(-128.0, 127.0) as i8
-    };
-    (params, values.iter().map(code).collect())
 }

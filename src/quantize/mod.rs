@@ -11,9 +11,11 @@
 
 mod calibrate;
 mod histogram;
+mod params;
 mod qdq;
 mod ranges;
 mod reals;
+mod scheme;
 mod weights;
 
 use crate::ir::verify::{VerifyError, verify};
@@ -22,6 +24,8 @@ use crate::op::quant::QuantTensor;
 use crate::op::tensor::TensorType;
 use crate::op::{Op, Reshape};
 use crate::reference::ReferenceError;
+use params::Sources;
+use scheme::Scheme;
 
 /// How the range of a tensor follows from what was observed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -132,7 +136,9 @@ pub fn run(
         reals::keep(&graph)
     } else {
         let ranges = ranges::observe(&graph, samples, options.calibrator, progress)?;
-        calibrate::quantize(&graph, &ranges).map_err(QuantizeError::Problems)?
+        let params = Sources::of(&graph).params(&graph, &ranges);
+        let scheme = Scheme::new(&graph, params);
+        calibrate::quantize(&graph, &scheme).map_err(QuantizeError::Problems)?
     };
     copy_constant_outputs(&mut quant);
     verify(&quant)?;

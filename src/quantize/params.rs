@@ -1,0 +1,155 @@
+//! Which tensors have int8 parameters of their own, which take another's, and what follows from ranges.
+
+use crate::ir::{FloatGraph, FloatTensor, Handle, Node};
+use crate::op::quant::{QuantParams, Range};
+use crate::op::tensor::DType;
+use crate::op::{Op, OutputParams};
+
+/// What decides the parameters of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Source {
+    /// The operator, or the model's own integers.
+    Fixed(QuantParams),
+    /// The range of this tensor: its own, or that of one it shares parameters with.
+    RangeOf(Handle<FloatTensor>),
+}
+
+/// What decides the parameters of every tensor, by tensor.
+pub(super) struct Sources(Vec<Source>);
+
+impl Sources {
+    pub(super) fn of(graph: &FloatGraph) -> Self {
+        let shared = shared_with(graph);
+        let mut sources: Vec<Source> = shared.iter().copied().map(Source::RangeOf).collect();
+        for &input in &graph.inputs {
+            if let Some(params) = integer_params(graph.tensors[input].ty.dtype) {
+                sources[input.index()] = Source::Fixed(params);
+            }
+        }
+        for node in &graph.nodes {
+            let given = match node.op.output_params() {
+                OutputParams::Observed => None,
+                OutputParams::SameAsInput(input) => {
+                    node.inputs.get(input).map(|input| sources[input.index()])
+                }
+                OutputParams::Fixed(fixed) => Some(Source::Fixed(fixed)),
+            };
+            let integers = passed_through(graph, node).map(|input| sources[input.index()]);
+            for &output in &node.outputs {
+                if let Some(source) = integers.or(given) {
+                    sources[output.index()] = source;
+                }
+            }
+        }
+        Self(sources)
+    }
+
+    /// What decides the parameters of `tensor`.
+    pub(super) fn source(&self, tensor: Handle<FloatTensor>) -> Source {
+        self.0[tensor.index()]
+    }
+
+    /// The parameters of every tensor over these ranges, by tensor.
+    pub(super) fn params(&self, graph: &FloatGraph, ranges: &[Option<Range>]) -> Vec<Option<QuantParams>> {
+        let mut limited = ranges.to_vec();
+        for node in &graph.nodes {
+            for output in &node.outputs {
+                if self.source(*output) == Source::RangeOf(*output) {
+                    let range = &mut limited[output.index()];
+                    *range = range.map(|range| node.op.output_range(range));
+                }
+            }
+        }
+        let of = |source: &Source| match *source {
+            Source::Fixed(params) => Some(params),
+            Source::RangeOf(root) => Some(params_of(limited[root.index()])),
+        };
+        self.0.iter().map(of).collect()
+    }
+}
+
+/// Whose range each tensor takes: its own, or that of the concatenation that alone reads it, so that nothing has to
+/// be rescaled on the way into it.
+fn shared_with(graph: &FloatGraph) -> Vec<Handle<FloatTensor>> {
+    let mut shared: Vec<_> = graph.tensors.handles().collect();
+    let neighbours = graph.neighbours();
+    for node in graph.nodes.iter().rev() {
+        if !matches!(node.op, Op::Concat(_)) {
+            continue;
+        }
+        let root = shared[node.outputs[0].index()];
+        for &input in &node.inputs {
+            let around = neighbours[input.index()];
+            let free = around
+                .producer
+                .is_some_and(|producer| graph.nodes[producer].op.output_params() == OutputParams::Observed);
+            if free && around.has_one_reader() {
+                shared[input.index()] = root;
+            }
+        }
+    }
+    shared
+}
+
+/// int8 parameters over a range: zero is always in it and exact, and 255 steps span it.
+pub(super) fn params_of(range: Option<Range>) -> QuantParams {
+    let (min, max) = range.map_or((0.0, 0.0), |range| {
+        (f64::from(range.min.min(0.0)), f64::from(range.max.max(0.0)))
+    });
+    let scale = ((max - min) / 255.0) as f32;
+    if !scale.is_normal() {
+        // Nothing but zero was seen: any step will do.
+        return QuantParams {
+            scale: 1.0 / 256.0,
+            zero_point: -128,
+        };
+    }
+    let zero_point = libm::rint(-128.0 - min / f64::from(scale));
+    QuantParams {
+        scale,
+        zero_point: zero_point.clamp(-128.0, 127.0) as i32,
+    }
+}
+
+/// The parameters under which an integer input counts as itself.
+pub(super) fn integer_params(dtype: DType) -> Option<QuantParams> {
+    let zero_point = if dtype == DType::U8 { -128 } else { 0 };
+    matches!(dtype, DType::I8 | DType::U8).then_some(QuantParams {
+        scale: 1.0,
+        zero_point,
+    })
+}
+
+/// The input of a cast from 8-bit integers to reals: the same codes, in steps of one.
+pub(super) fn passed_through(graph: &FloatGraph, node: &Node<FloatTensor>) -> Option<Handle<FloatTensor>> {
+    let input = *node.inputs.first()?;
+    let is_cast = matches!(&node.op, Op::Cast(cast) if cast.to == DType::F32);
+    let tensor = &graph.tensors[input];
+    (is_cast && tensor.data.is_none() && integer_params(tensor.ty.dtype).is_some()).then_some(input)
+}
+
+/// A constant over its own range.
+pub(super) fn quantize_constant(values: &[f32]) -> (QuantParams, Vec<i8>) {
+    let range = values
+        .iter()
+        .fold(Range { min: 0.0, max: 0.0 }, |range, &value| Range {
+            min: range.min.min(value),
+            max: range.max.max(value),
+        });
+    let params = params_of(Some(range));
+    let code = |&value: &f32| {
+        let steps = libm::rint(f64::from(value) / f64::from(params.scale));
+        (steps + f64::from(params.zero_point)).clamp(-128.0, 127.0) as i8
+    };
+    (params, values.iter().map(code).collect())
+}
+
+/// What is left of reals behind `QuantizeLinear` and `DequantizeLinear`.
+pub(super) fn on_grid(values: &[f32], params: QuantParams) -> Vec<f32> {
+    let zero_point = params.zero_point as f32;
+    let real = |&value: &f32| {
+        let code = (libm::rintf(value / params.scale) + zero_point).clamp(-128.0, 127.0);
+        (code - zero_point) * params.scale
+    };
+    values.iter().map(real).collect()
+}

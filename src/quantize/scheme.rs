@@ -1,0 +1,71 @@
+//! All that is decided about a graph before its numbers become integers.
+
+use super::weights::{self, Weights};
+use crate::ir::{FloatGraph, FloatTensor, Node};
+use crate::op::Op;
+use crate::op::quant::QuantParams;
+use crate::op::tensor::Values;
+
+/// Parameters by tensor, weights by node.
+pub(super) struct Scheme {
+    /// The parameters of every tensor that becomes int8.
+    pub(super) params: Vec<Option<QuantParams>>,
+    /// The weights of every layer whose weights are constants of finite reals.
+    pub(super) layers: Vec<Option<Weights>>,
+}
+
+impl Scheme {
+    /// Weights to nearest under these parameters.
+    pub(super) fn new(graph: &FloatGraph, params: Vec<Option<QuantParams>>) -> Self {
+        let layer = |node: &Node<FloatTensor>| {
+            let constants = Constants::of(graph, node)?;
+            let input = params[node.inputs[0].index()]?;
+            Some(weights::quantize(
+                constants.weights,
+                constants.channels(),
+                constants.bias.unwrap_or(&[]),
+                input.scale,
+            ))
+        };
+        let layers = graph.nodes.iter().map(layer).collect();
+        Self { params, layers }
+    }
+}
+
+/// The constants of a layer: a convolution or a dense one.
+#[derive(Clone, Copy)]
+pub(super) struct Constants<'g> {
+    /// Output channels outermost.
+    pub(super) weights: &'g [f32],
+    pub(super) shape: &'g [usize],
+    /// One for each output channel.
+    pub(super) bias: Option<&'g [f32]>,
+}
+
+impl<'g> Constants<'g> {
+    /// Those of a node; `None` where it is no layer, or they are no constants of finite reals.
+    pub(super) fn of(graph: &'g FloatGraph, node: &Node<FloatTensor>) -> Option<Self> {
+        if !matches!(node.op, Op::Conv2d(_) | Op::ConvNd(_) | Op::Dense(_)) {
+            return None;
+        }
+        let constant = |position: usize| {
+            let data = graph.tensors[*node.inputs.get(position)?].data.as_deref();
+            let values = data.and_then(Values::as_f32)?;
+            values.iter().all(|value| value.is_finite()).then_some(values)
+        };
+        let bias = constant(2);
+        if bias.is_none() && node.inputs.len() > 2 {
+            return None;
+        }
+        Some(Self {
+            weights: constant(1)?,
+            shape: &graph.tensors[node.inputs[1]].ty.shape,
+            bias,
+        })
+    }
+
+    /// Output channels.
+    pub(super) fn channels(&self) -> usize {
+        self.shape.first().copied().unwrap_or(0)
+    }
+}
