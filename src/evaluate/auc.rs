@@ -1,19 +1,124 @@
 //! The area under the ROC curve, exact with ties, and its interval by DeLong's structural components.
 
 use super::interval::{Estimate, variance};
+use super::judge::{Both, Judge, Seen, Slots};
+use super::means::mean_squared_error;
+use super::{EvaluateError, Metric, MetricKind};
+
+/// The AUC over groups of samples; every sample is a group of its own where none are given.
+pub(super) struct Auc<'o> {
+    /// One per group, each 0 or 1, both there.
+    positive: Vec<bool>,
+    groups: Option<&'o [usize]>,
+    scores: Slots<Both<f64>>,
+}
+
+impl<'o> Auc<'o> {
+    /// # Errors
+    /// Where labels and groups do not match, or are not of two classes.
+    pub(super) fn new(
+        labels: &[i64],
+        groups: Option<&'o [usize]>,
+        samples: usize,
+    ) -> Result<Self, EvaluateError> {
+        let n_groups = groups.map_or(samples, |groups| groups.iter().max().map_or(0, |max| max + 1));
+        if labels.len() != n_groups {
+            return Err(EvaluateError::LabelCount {
+                found: labels.len(),
+                wanted: n_groups,
+                per: if groups.is_some() { "group" } else { "sample" },
+            });
+        }
+        if let Some(groups) = groups {
+            let mut met = vec![false; n_groups];
+            groups.iter().for_each(|&group| met[group] = true);
+            if let Some(group) = met.iter().position(|&met| !met) {
+                return Err(EvaluateError::EmptyGroup { group });
+            }
+        }
+        Ok(Self {
+            positive: two_classes(MetricKind::Auc, labels)?,
+            groups,
+            scores: Slots::new(samples),
+        })
+    }
+}
+
+/// Which labels are 1, where the others are 0.
+///
+/// # Errors
+/// Where a label is neither, or all are the same.
+pub(super) fn two_classes(kind: MetricKind, labels: &[i64]) -> Result<Vec<bool>, EvaluateError> {
+    let metric = kind.name();
+    if let Some(&label) = labels.iter().find(|label| !matches!(label, 0 | 1)) {
+        return Err(EvaluateError::NotBinary { metric, label });
+    }
+    let positive: Vec<bool> = labels.iter().map(|&label| label == 1).collect();
+    if positive.contains(&true) && positive.contains(&false) {
+        Ok(positive)
+    } else {
+        let label = labels.first().copied().unwrap_or_default();
+        Err(EvaluateError::OneClass { metric, label })
+    }
+}
+
+impl Judge for Auc<'_> {
+    fn see(&self, seen: &Seen<'_>) -> Result<(), EvaluateError> {
+        let input = seen
+            .inputs
+            .first()
+            .map(|input| input.to_f64())
+            .unwrap_or_default();
+        let score = seen.first.map(|output| {
+            if output.len() == input.len() {
+                mean_squared_error(output, &input)
+            } else {
+                output.last().copied().unwrap_or_default()
+            }
+        });
+        self.scores.put(seen.sample, score);
+        Ok(())
+    }
+
+    fn figures(&self) -> Result<Metric, EvaluateError> {
+        let mut sums = vec![(Both::<f64>::default(), 0_usize); self.positive.len()];
+        for (i, score) in self.scores.iter().enumerate() {
+            let (sum, count) = &mut sums[self.groups.map_or(i, |groups| groups[i])];
+            sum.float += score.float;
+            sum.quantized += score.quantized;
+            *count += 1;
+        }
+        let average = |of: fn(&Both<f64>) -> f64| -> Vec<f64> {
+            sums.iter().map(|(sum, count)| of(sum) / *count as f64).collect()
+        };
+        let pair = compare(
+            &average(|sum| sum.float),
+            &average(|sum| sum.quantized),
+            &self.positive,
+        );
+        Ok(Metric {
+            kind: MetricKind::Auc,
+            float: pair.before,
+            quantized: pair.after,
+            drop: pair.drop,
+            samples: self.positive.len(),
+            change: None,
+        })
+    }
+}
 
 /// The AUC of two scorings of the same things, and how much the second lost.
-pub(super) struct Pair {
+struct Pair {
     /// Of the first scoring.
-    pub(super) before: Estimate,
+    before: Estimate,
     /// Of the second.
-    pub(super) after: Estimate,
+    after: Estimate,
     /// First less second.
-    pub(super) drop: Estimate,
+    drop: Estimate,
 }
 
 /// Compares two scorings; both classes must be there.
-pub(super) fn compare(before: &[f64], after: &[f64], positive: &[bool]) -> Pair {
+fn compare(before: &[f64], after: &[f64], positive: &[bool]) -> Pair {
     let before = Components::new(before, positive);
     let after = Components::new(after, positive);
     let difference = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x - y).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::metric::cosine_of;
+use super::means::cosine_of;
 use crate::ir::{Handle, Program, QuantGraph, TensorInfo};
 use crate::op::quant::{QuantParams, QuantTensor};
 use crate::op::tensor::Values;

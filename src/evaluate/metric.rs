@@ -1,12 +1,18 @@
-//! Metrics: what a sample's two outputs tell, and the figures over all samples.
+//! Metrics: which there are, and what each needs of labels and samples.
 
 use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::auc;
-use super::interval::{Estimate, mean, paired_drop, proportion};
-use super::{EvaluateError, Labels};
+use super::auc::Auc;
+use super::hits::{Agreement, Hits};
+use super::interval::Estimate;
+use super::judge::{Judge, Slots};
+use super::labels::Truth;
+use super::mcnemar::Change;
+use super::means::{Means, cosine, mean_squared_error};
+use super::{EvaluateError, Labels, Options};
+use crate::ir::FloatGraph;
 
 /// A way to judge outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -70,136 +76,83 @@ pub struct Metric {
     pub drop: Estimate,
     /// Samples (or groups of them) it was measured on.
     pub samples: usize,
+    /// For metrics that count hits: the samples on which the two differ.
+    pub change: Option<Change>,
 }
 
-/// A thing seen of the float and of the quantized model.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Both<T> {
-    pub(super) float: T,
-    pub(super) quantized: T,
-}
-
-impl<T> Both<T> {
-    pub(super) fn map<U>(&self, f: impl Fn(&T) -> U) -> Both<U> {
-        Both {
-            float: f(&self.float),
-            quantized: f(&self.quantized),
-        }
+/// The metrics asked for, ready to look at samples.
+///
+/// # Errors
+/// Where labels and groups do not fit the samples or the metrics.
+pub(super) fn judges<'o>(
+    float: &FloatGraph,
+    options: &'o Options,
+    samples: usize,
+) -> Result<Vec<Box<dyn Judge + 'o>>, EvaluateError> {
+    if let Some(groups) = &options.groups
+        && groups.len() != samples
+    {
+        return Err(EvaluateError::GroupCount {
+            found: groups.len(),
+            wanted: samples,
+        });
     }
+    let wanted = float.tensors[float.outputs[0]].ty.len();
+    options
+        .metrics
+        .iter()
+        .map(|&kind| judge(kind, wanted, options, samples))
+        .collect()
 }
 
-/// What one sample tells.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Outcome {
-    /// Index of the largest output, the first of equals.
-    class: Both<usize>,
-    /// Mean squared error against the truth.
-    squared_error: Both<f64>,
-    /// Cosine with the truth.
-    cosine: Both<f64>,
-    /// Score of the positive class, or the reconstruction error.
-    score: Both<f64>,
-}
-
-impl Outcome {
-    /// From the outputs for one sample; `truth` is a labelled output, `input` the sample itself.
-    pub(super) fn new(outputs: &Both<Vec<f64>>, truth: Option<&[f64]>, input: &[f64]) -> Self {
-        let truth = truth.unwrap_or(&outputs.float);
-        let score = |output: &Vec<f64>| {
-            if output.len() == input.len() {
-                mean_squared_error(output, input)
-            } else {
-                output.last().copied().unwrap_or_default()
-            }
-        };
-        Self {
-            class: outputs.map(|output| largest(output)),
-            squared_error: outputs.map(|output| mean_squared_error(output, truth)),
-            cosine: outputs.map(|output| cosine(output, truth)),
-            score: outputs.map(score),
-        }
-    }
-}
-
-fn largest(values: &[f64]) -> usize {
-    let mut best = 0;
-    for (i, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = i;
-        }
-    }
-    best
-}
-
-fn mean_squared_error(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum::<f64>() / a.len() as f64
-}
-
-/// The cosine of the angle between two vectors; 1 where both are zero, 0 where one is.
-pub(super) fn cosine(a: &[f64], b: &[f64]) -> f64 {
-    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-    cosine_of(dot(a, b), dot(a, a), dot(b, b))
-}
-
-/// The same from the three products.
-pub(super) fn cosine_of(ab: f64, aa: f64, bb: f64) -> f64 {
-    if aa == 0.0 && bb == 0.0 {
-        1.0
-    } else if aa == 0.0 || bb == 0.0 {
-        0.0
-    } else {
-        (ab / (aa.sqrt() * bb.sqrt())).clamp(-1.0, 1.0)
-    }
-}
-
-/// The figures of a metric over all samples, in their order.
-pub(super) fn judge(
+/// A metric; the model's first output has `wanted` numbers.
+fn judge<'o>(
     kind: MetricKind,
-    outcomes: &[Outcome],
-    labels: Option<&Labels>,
-    groups: Option<&[usize]>,
-) -> Result<Metric, EvaluateError> {
-    let n = outcomes.len();
-    match kind {
-        MetricKind::Top1 => top1(outcomes, classes(kind, labels)?),
-        MetricKind::Agreement => {
-            let same = outcomes
-                .iter()
-                .filter(|o| o.class.float == o.class.quantized)
-                .count();
-            let quantized = proportion(same, n);
-            Ok(Metric {
-                kind,
-                float: Estimate::exact(1.0),
-                quantized,
-                drop: quantized.complement(),
-                samples: n,
-            })
-        }
-        MetricKind::Mse => {
-            let errors = outcomes.iter().map(|o| o.squared_error);
-            Ok(Metric {
-                kind,
-                float: mean(errors.clone().map(|e| e.float)),
-                quantized: mean(errors.clone().map(|e| e.quantized)),
-                drop: mean(errors.map(|e| e.quantized - e.float)),
-                samples: n,
-            })
-        }
-        MetricKind::Cosine => {
-            let cosines = outcomes.iter().map(|o| o.cosine);
-            Ok(Metric {
-                kind,
-                float: mean(cosines.clone().map(|c| c.float)).within(-1.0, 1.0),
-                quantized: mean(cosines.clone().map(|c| c.quantized)).within(-1.0, 1.0),
-                drop: mean(cosines.map(|c| c.float - c.quantized)),
-                samples: n,
-            })
-        }
-        MetricKind::Auc => area(outcomes, classes(kind, labels)?, groups),
-    }
+    wanted: usize,
+    options: &'o Options,
+    samples: usize,
+) -> Result<Box<dyn Judge + 'o>, EvaluateError> {
+    let labels = options.labels.as_ref();
+    let truth = || match labels {
+        Some(Labels::Outputs(array)) => Truth::rows(array, wanted, samples),
+        Some(Labels::Classes(_)) | None => Ok(Truth::Float),
+    };
+    let seen = Slots::new(samples);
+    Ok(match kind {
+        MetricKind::Top1 => Box::new(Hits {
+            kind,
+            among: 1,
+            labels: class_each(kind, labels, samples)?,
+            hits: Slots::new(samples),
+        }),
+        MetricKind::Agreement => Box::new(Agreement {
+            same: Slots::new(samples),
+        }),
+        MetricKind::Mse => Box::new(Means {
+            kind,
+            truth: truth()?,
+            of: mean_squared_error,
+            limits: None,
+            is_loss: true,
+            seen,
+        }),
+        MetricKind::Cosine => Box::new(Means {
+            kind,
+            truth: truth()?,
+            of: cosine,
+            limits: Some((-1.0, 1.0)),
+            is_loss: false,
+            seen,
+        }),
+        MetricKind::Auc => Box::new(Auc::new(
+            classes(kind, labels)?,
+            options.groups.as_deref(),
+            samples,
+        )?),
+    })
 }
 
+/// The labels where they are classes.
 fn classes(kind: MetricKind, labels: Option<&Labels>) -> Result<&[i64], EvaluateError> {
     match labels {
         Some(Labels::Classes(classes)) => Ok(classes),
@@ -207,74 +160,15 @@ fn classes(kind: MetricKind, labels: Option<&Labels>) -> Result<&[i64], Evaluate
     }
 }
 
-fn top1(outcomes: &[Outcome], labels: &[i64]) -> Result<Metric, EvaluateError> {
-    let n = outcomes.len();
-    if labels.len() != n {
+/// The labels where they are a class per sample.
+fn class_each(kind: MetricKind, labels: Option<&Labels>, samples: usize) -> Result<&[i64], EvaluateError> {
+    let labels = classes(kind, labels)?;
+    if labels.len() != samples {
         return Err(EvaluateError::LabelCount {
             found: labels.len(),
-            wanted: n,
+            wanted: samples,
             per: "sample",
         });
     }
-    let hits: Vec<Both<bool>> = outcomes
-        .iter()
-        .zip(labels)
-        .map(|(outcome, &label)| outcome.class.map(|&class| class as i64 == label))
-        .collect();
-    let count = |hit: fn(&Both<bool>) -> bool| hits.iter().filter(|both| hit(both)).count();
-    let lost = count(|both| both.float && !both.quantized);
-    let won = count(|both| both.quantized && !both.float);
-    Ok(Metric {
-        kind: MetricKind::Top1,
-        float: proportion(count(|both| both.float), n),
-        quantized: proportion(count(|both| both.quantized), n),
-        drop: paired_drop(lost, won, n),
-        samples: n,
-    })
-}
-
-/// The AUC over groups of samples; every sample is a group of its own where none are given.
-fn area(outcomes: &[Outcome], labels: &[i64], groups: Option<&[usize]>) -> Result<Metric, EvaluateError> {
-    let n_groups = groups.map_or(outcomes.len(), |groups| {
-        groups.iter().max().map_or(0, |max| max + 1)
-    });
-    if labels.len() != n_groups {
-        return Err(EvaluateError::LabelCount {
-            found: labels.len(),
-            wanted: n_groups,
-            per: if groups.is_some() { "group" } else { "sample" },
-        });
-    }
-    let mut sums = vec![(Both::<f64>::default(), 0_usize); n_groups];
-    for (i, outcome) in outcomes.iter().enumerate() {
-        let (sum, count) = &mut sums[groups.map_or(i, |groups| groups[i])];
-        sum.float += outcome.score.float;
-        sum.quantized += outcome.score.quantized;
-        *count += 1;
-    }
-    if let Some(group) = sums.iter().position(|&(_, count)| count == 0) {
-        return Err(EvaluateError::EmptyGroup { group });
-    }
-    if let Some(&label) = labels.iter().find(|label| !matches!(label, 0 | 1)) {
-        return Err(EvaluateError::NotBinary { label });
-    }
-    let positive: Vec<bool> = labels.iter().map(|&label| label == 1).collect();
-    if !positive.contains(&true) || !positive.contains(&false) {
-        return Err(EvaluateError::OneClass { label: labels[0] });
-    }
-    let average = |of: fn(&Both<f64>) -> f64| -> Vec<f64> {
-        sums.iter().map(|(sum, count)| of(sum) / *count as f64).collect()
-    };
-    let pair = auc::compare(
-        &average(|sum| sum.float),
-        &average(|sum| sum.quantized),
-        &positive,
-    );
-    Ok(Metric {
-        kind: MetricKind::Auc,
-        float: pair.before,
-        quantized: pair.after,
-        drop: pair.drop,
-        samples: n_groups,
-    })
+    Ok(labels)
 }
