@@ -8,6 +8,7 @@ mod boards;
 mod cli;
 mod data;
 mod emit;
+mod evaluate;
 mod firmware;
 mod format;
 mod growth;

@@ -251,8 +251,8 @@ fn float_models_keep_their_accuracy_and_size() {
         let options = evaluate::Options {
             metrics: vec![metric],
             labels,
-            groups: None,
             layer_samples: 8,
+            ..evaluate::Options::default()
         };
         let subject = Subject {
             float: &artifact.float,

@@ -62,8 +62,8 @@ pub(super) fn run(_: &Args) -> Result<Answer, Failure> {
         &evaluate::Options {
             metrics: vec![MetricKind::Top1, MetricKind::Agreement],
             labels: Some(labels(samples.len())?),
-            groups: None,
             layer_samples: 0,
+            ..evaluate::Options::default()
         },
         &progress,
     )

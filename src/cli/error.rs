@@ -154,7 +154,17 @@ pub(super) fn of_evaluate(error: EvaluateError) -> Failure {
         EvaluateError::NeedsClasses { .. } => {
             Failure::usage(error).with_help("give `--labels Y.npy` with one integer per sample")
         }
+        EvaluateError::NeedsOutputs { .. } => Failure::usage(error)
+            .with_help("give `--outputs Y.csv`, or `--labels Y.npy` with a whole output per sample"),
+        EvaluateError::NeedsMaps { .. } => {
+            Failure::usage(error).with_help("give `--labels Y.npy` of shape [samples, height, width]")
+        }
         EvaluateError::UnknownMetric { .. }
+        | EvaluateError::MapShape { .. }
+        | EvaluateError::NoSuchClass { .. }
+        | EvaluateError::NothingLabelled
+        | EvaluateError::Silent { .. }
+        | EvaluateError::AllAlike
         | EvaluateError::LabelCount { .. }
         | EvaluateError::LabelShape { .. }
         | EvaluateError::GroupCount { .. }

@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use tinsmith::data::csv;
 use tinsmith::data::npy::Array;
-use tinsmith::evaluate::{self, Estimate, Labels, Layer, Metric, MetricKind, Report, Subject};
+use tinsmith::evaluate::{self, Change, Estimate, Labels, Layer, Metric, MetricKind, Report, Subject, Unit};
 use tinsmith::ir::Samples;
 
 use super::answer::{Answer, Table, elided};
@@ -26,18 +27,26 @@ pub(super) struct Args {
     /// Samples to measure on, as for `--calibration`.
     #[arg(long, value_name = "[NAME=]FILE", required = true)]
     data: Vec<String>,
-    /// What is right: a class per sample (or group), or a whole output per sample.
+    /// What is right: a class per sample (or group), a whole output per sample (also a waveform), or a map of classes
+    /// per sample.
     #[arg(long, value_name = "FILE.npy")]
     labels: Option<PathBuf>,
+    /// The outputs expected, as a table of numbers: one row per sample, which mse, cosine, si_sdr and csv compare with.
+    #[arg(long, value_name = "FILE.csv")]
+    outputs: Option<PathBuf>,
+    /// For f1: class 1 is named where the last output is at least this, else class 0. Without it, 0.5 where the output
+    /// is one number; else the largest output names the class, and f1 is the mean over classes.
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    threshold: Option<f64>,
     /// The group of each sample, for metrics over groups: numbers from 0.
     #[arg(long, value_name = "FILE.npy")]
     groups: Option<PathBuf>,
-    /// top1, agreement, mse, cosine, auc; comma-separated. By default auc with groups, top1 with labels, else
-    /// agreement.
+    /// top1, top5, agreement, mse, cosine, auc, f1, miou, si_sdr, csv (R² of the outputs expected); comma-separated. By
+    /// default auc with groups, csv with outputs, top1 or mse with labels, else agreement.
     #[arg(long, value_delimiter = ',')]
     metric: Vec<MetricKind>,
-    /// The most that any of the metrics may drop, in percentage points; exit code 5 where one drops further. mse is no
-    /// fraction and has no gate.
+    /// The most that any of the metrics may drop, in percentage points; exit code 5 where one drops further. mse and
+    /// si_sdr are no fractions and have no gate.
     #[arg(long, value_name = "POINTS", allow_negative_numbers = true)]
     max_drop: Option<f64>,
     /// Samples over which layers are compared.
@@ -74,17 +83,18 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
 }
 
 fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure> {
+    let open = |path: &PathBuf| Array::open(path).map_err(error::of_data);
     let labels = match &args.labels {
-        Some(path) => {
-            let array = Array::open(path).map_err(error::of_data)?;
-            Some(Labels::new(array, samples).map_err(error::of_data)?)
-        }
+        Some(path) => Some(Labels::new(open(path)?, samples).map_err(error::of_data)?),
+        None => None,
+    };
+    let expected = match &args.outputs {
+        Some(path) => Some(csv::open(path).map_err(error::of_data)?),
         None => None,
     };
     let groups = match &args.groups {
         Some(path) => {
-            let array = Array::open(path).map_err(error::of_data)?;
-            let groups = array.read_f64().map_err(error::of_data)?;
+            let groups = open(path)?.read_f64().map_err(error::of_data)?;
             Some(groups.into_iter().map(|group| group as usize).collect())
         }
         None => None,
@@ -93,6 +103,8 @@ fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure>
         args.metric.clone()
     } else if groups.is_some() {
         vec![MetricKind::Auc]
+    } else if expected.is_some() {
+        vec![MetricKind::Csv]
     } else {
         vec![match labels {
             Some(Labels::Classes(_)) => MetricKind::Top1,
@@ -100,9 +112,19 @@ fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure>
             None => MetricKind::Agreement,
         }]
     };
+    if args.max_drop.is_some() && !metrics.iter().any(|metric| metric.unit() == Unit::Fraction) {
+        let names: Vec<&str> = metrics.iter().map(|metric| metric.name()).collect();
+        let message = format!(
+            "`--max-drop` needs a metric that is a fraction; {} is none",
+            names.join(", ")
+        );
+        return Err(Failure::usage(message).with_help("add `--metric cosine`, or one of top1, agreement, …"));
+    }
     Ok(evaluate::Options {
         metrics,
         labels,
+        expected,
+        threshold: args.threshold,
         groups,
         layer_samples: args.layer_samples,
     })
@@ -110,7 +132,9 @@ fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure>
 
 /// The failure of the first metric that drops too far.
 fn gate(metrics: &[Metric], limit: f64) -> Option<Failure> {
-    let gated = metrics.iter().filter(|metric| metric.kind.is_fraction());
+    let gated = metrics
+        .iter()
+        .filter(|metric| metric.kind.unit() == Unit::Fraction);
     let worst = gated.max_by(|a, b| a.drop.value.total_cmp(&b.drop.value))?;
     let points = worst.drop.value * 100.0;
     (points > limit).then(|| {
@@ -126,7 +150,11 @@ fn gate(metrics: &[Metric], limit: f64) -> Option<Failure> {
 fn text(report: &Report) -> String {
     let mut metrics = Table::new(&["metric", ">samples", ">FP32", "", ">INT8", "", ">drop", ""]);
     for metric in &report.metrics {
-        let unit = if metric.kind.is_fraction() { 100.0 } else { 1.0 };
+        let (unit, sign) = match metric.kind.unit() {
+            Unit::Fraction => (100.0, " %"),
+            Unit::Decibel => (1.0, " dB"),
+            Unit::Own => (1.0, ""),
+        };
         let value = |estimate: &Estimate| number(estimate.value * unit);
         let interval = |estimate: &Estimate| {
             format!(
@@ -136,7 +164,7 @@ fn text(report: &Report) -> String {
             )
         };
         metrics.row([
-            format!("{}{}", metric.kind.name(), if unit == 1.0 { "" } else { " %" }),
+            format!("{}{sign}", metric.kind.name()),
             metric.samples.to_string(),
             value(&metric.float),
             interval(&metric.float),
@@ -147,9 +175,20 @@ fn text(report: &Report) -> String {
         ]);
     }
     let mut text = format!(
-        "{}  (95 % intervals; a drop above 0 is worse)\n\n",
+        "{}  (95 % intervals; a drop above 0 is worse)\n",
         metrics.render()
     );
+    for metric in &report.metrics {
+        if let Some(Change { lost, won, p_value }) = metric.change {
+            let _ = writeln!(
+                text,
+                "  {}: {lost} hits lost, {won} won; p = {} by McNemar's exact test",
+                metric.kind.name(),
+                number(p_value)
+            );
+        }
+    }
+    text.push('\n');
     let mut layers = Table::new(&["layer", ">SQNR dB", ">cosine", ">saturated %"]);
     for layer in &report.layers {
         layers.row([
@@ -194,6 +233,9 @@ fn metric_json(metric: &Metric) -> Value {
         "float_high": metric.float.high,
         "quantized_low": metric.quantized.low,
         "quantized_high": metric.quantized.high,
+        "lost": metric.change.map(|change| change.lost),
+        "won": metric.change.map(|change| change.won),
+        "p_value": metric.change.map(|change| change.p_value),
     })
 }
 

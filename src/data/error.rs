@@ -25,6 +25,29 @@ pub enum DataProblem {
     /// It is no NumPy array.
     #[error("is not a NumPy array: {0}")]
     NotAnArray(std::io::Error),
+    /// It is no table of comma-separated values.
+    #[error("is not a table of comma-separated values: {0}")]
+    NotCsv(String),
+    /// A cell of a table is no finite number.
+    #[error("line {line}, column {column}: `{found}` is no finite number")]
+    NotANumber {
+        /// The line, from 1.
+        line: u64,
+        /// The column, from 1.
+        column: usize,
+        /// What is there.
+        found: String,
+    },
+    /// A row of a table is shorter or longer than the ones before it.
+    #[error("line {line} has {found} numbers; the rows before it have {wanted}")]
+    Ragged {
+        /// The line, from 1.
+        line: u64,
+        /// Numbers of the row.
+        found: usize,
+        /// Numbers of the rows before it.
+        wanted: usize,
+    },
     /// It ends before its header says.
     #[error("ends early; its header promises {wanted_bytes} bytes, {found_bytes} are there")]
     Truncated {
@@ -143,6 +166,9 @@ impl DataProblem {
             Self::UnknownKind => "save it with `np.save` or `np.savez`".into(),
             Self::Unreadable(_)
             | Self::NotAnArray(_)
+            | Self::NotCsv(_)
+            | Self::NotANumber { .. }
+            | Self::Ragged { .. }
             | Self::Truncated { .. }
             | Self::Shape { .. }
             | Self::Empty { .. }

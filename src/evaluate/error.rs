@@ -3,6 +3,7 @@
 use super::MetricKind;
 use crate::data::DataError;
 use crate::ir::SampleError;
+use crate::op::tensor::TensorType;
 use crate::reference::ReferenceError;
 use crate::simulate::SimulateError;
 use crate::simulate::edge::EdgeError;
@@ -22,6 +23,59 @@ pub enum EvaluateError {
         /// The metric.
         metric: &'static str,
     },
+    /// The metric compares with whole outputs.
+    #[error("metric `{metric}` needs whole outputs to compare with, one per sample")]
+    NeedsOutputs {
+        /// The metric.
+        metric: &'static str,
+    },
+    /// The metric compares with maps of classes.
+    #[error("metric `{metric}` needs labels that are maps of classes, one per sample")]
+    NeedsMaps {
+        /// The metric.
+        metric: &'static str,
+    },
+    /// Maps of classes that the model's output does not lie over.
+    #[error(
+        "the labels have shape {found:?} and the model's first output is {output}; wanted a map per sample of the \
+         {samples}, and an output that has one score per class at each of its positions, or one score, or the class"
+    )]
+    MapShape {
+        /// The labels' shape.
+        found: Vec<usize>,
+        /// Samples.
+        samples: usize,
+        /// The model's first output.
+        output: TensorType,
+    },
+    /// A class that there is not.
+    #[error(
+        "sample {sample} has class {class} in its map, but there are {classes}; 255 and negative ones are not judged"
+    )]
+    NoSuchClass {
+        /// The sample.
+        sample: usize,
+        /// The class.
+        class: i64,
+        /// Classes there are.
+        classes: usize,
+    },
+    /// Nowhere in the maps is there anything to judge.
+    #[error("no position of any map is labelled; 255 and negative labels are not judged")]
+    NothingLabelled,
+    /// What is expected of a sample is nothing but zeros.
+    #[error(
+        "metric `{metric}` compares with a signal, and that of sample {sample} is silent: nothing but zeros"
+    )]
+    Silent {
+        /// The metric.
+        metric: &'static str,
+        /// The sample.
+        sample: usize,
+    },
+    /// What is expected is the same for all samples.
+    #[error("the same is expected of every sample, so that there is nothing to explain")]
+    AllAlike,
     /// Labels and samples do not match in number.
     #[error("{found} labels for {wanted} {per}s; one per {per} is wanted")]
     LabelCount {

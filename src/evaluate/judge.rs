@@ -26,6 +26,8 @@ pub(super) struct Seen<'s> {
     pub(super) sample: usize,
     /// The sample itself, in the ONNX model's own layout.
     pub(super) inputs: &'s [Values],
+    /// All outputs, in the ONNX model's own layout.
+    pub(super) outputs: Both<&'s [Values]>,
     /// The numbers of the first output.
     pub(super) first: Both<Vec<f64>>,
 }
@@ -43,6 +45,13 @@ impl<T> Both<T> {
             float: f(&self.float),
             quantized: f(&self.quantized),
         }
+    }
+
+    pub(super) fn try_map<'b, U, E>(&'b self, f: impl Fn(&'b T) -> Result<U, E>) -> Result<Both<U>, E> {
+        Ok(Both {
+            float: f(&self.float)?,
+            quantized: f(&self.quantized)?,
+        })
     }
 }
 

@@ -5,14 +5,18 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::auc::Auc;
+use super::explained::Explained;
+use super::f1::F1;
 use super::hits::{Agreement, Hits};
 use super::interval::Estimate;
 use super::judge::{Judge, Slots};
 use super::labels::Truth;
 use super::mcnemar::Change;
-use super::means::{Means, cosine, mean_squared_error};
+use super::means::{MOST_DB, Means, cosine, mean_squared_error, si_sdr};
+use super::overlap::MeanOverlap;
 use super::{EvaluateError, Labels, Options};
 use crate::ir::FloatGraph;
+use crate::op::tensor::TensorType;
 
 /// A way to judge outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -20,20 +24,54 @@ use crate::ir::FloatGraph;
 pub enum MetricKind {
     /// How often the largest output is the labelled class.
     Top1,
+    /// How often the labelled class is among the five largest outputs.
+    Top5,
     /// How often the largest output is the float model's.
     Agreement,
-    /// Mean squared error against the labels, where they are whole outputs, else against the float model's outputs.
+    /// Mean squared error against the outputs expected or labelled, else against the float model's outputs.
     Mse,
-    /// Mean cosine with the labels, where they are whole outputs, else with the float model's outputs.
+    /// Mean cosine with the outputs expected or labelled, else with the float model's outputs.
     Cosine,
     /// Area under the ROC curve of a score: an autoencoder's mean squared reconstruction error, else the last
     /// output; averaged over groups of samples where groups are given.
     Auc,
+    /// F1: of class 1 by a threshold where one is given or the output is one number, else the mean over all classes,
+    /// named by the largest output.
+    F1,
+    /// Mean intersection over union of maps of classes.
+    Miou,
+    /// Mean scale-invariant signal-to-distortion ratio, in decibels.
+    #[serde(rename = "si_sdr")]
+    SiSdr,
+    /// The share of the expected outputs' variance that the outputs explain: R².
+    Csv,
+}
+
+/// What a metric's figures are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A share: a drop can be told in percentage points.
+    Fraction,
+    /// Decibels.
+    Decibel,
+    /// The outputs' own unit, or its square.
+    Own,
 }
 
 impl MetricKind {
     /// All there are.
-    pub const ALL: [Self; 5] = [Self::Top1, Self::Agreement, Self::Mse, Self::Cosine, Self::Auc];
+    pub const ALL: [Self; 10] = [
+        Self::Top1,
+        Self::Top5,
+        Self::Agreement,
+        Self::Mse,
+        Self::Cosine,
+        Self::Auc,
+        Self::F1,
+        Self::Miou,
+        Self::SiSdr,
+        Self::Csv,
+    ];
 
     /// The word for it.
     pub const fn name(self) -> &'static str {
@@ -43,12 +81,28 @@ impl MetricKind {
             Self::Mse => "mse",
             Self::Cosine => "cosine",
             Self::Auc => "auc",
+            Self::Top5 => "top5",
+            Self::F1 => "f1",
+            Self::Miou => "miou",
+            Self::SiSdr => "si_sdr",
+            Self::Csv => "csv",
         }
     }
 
-    /// Whether it is a fraction, of which a drop can be told in percentage points.
-    pub const fn is_fraction(self) -> bool {
-        !matches!(self, Self::Mse)
+    /// What its figures are in.
+    pub const fn unit(self) -> Unit {
+        match self {
+            Self::Mse => Unit::Own,
+            Self::SiSdr => Unit::Decibel,
+            Self::Top1
+            | Self::Top5
+            | Self::Agreement
+            | Self::Cosine
+            | Self::Auc
+            | Self::F1
+            | Self::Miou
+            | Self::Csv => Unit::Fraction,
+        }
     }
 }
 
@@ -97,41 +151,51 @@ pub(super) fn judges<'o>(
             wanted: samples,
         });
     }
-    let wanted = float.tensors[float.outputs[0]].ty.len();
+    let output = &float.tensors[float.outputs[0]].ty;
     options
         .metrics
         .iter()
-        .map(|&kind| judge(kind, wanted, options, samples))
+        .map(|&kind| judge(kind, output, options, samples))
         .collect()
 }
 
-/// A metric; the model's first output has `wanted` numbers.
+/// A metric over the model's first output.
 fn judge<'o>(
     kind: MetricKind,
-    wanted: usize,
+    output: &TensorType,
     options: &'o Options,
     samples: usize,
 ) -> Result<Box<dyn Judge + 'o>, EvaluateError> {
     let labels = options.labels.as_ref();
-    let truth = || match labels {
-        Some(Labels::Outputs(array)) => Truth::rows(array, wanted, samples),
-        Some(Labels::Classes(_)) | None => Ok(Truth::Float),
+    let wanted = output.len();
+    let rows = match (&options.expected, labels) {
+        (Some(array), _) | (None, Some(Labels::Outputs(array))) => Some(array),
+        (None, Some(Labels::Classes(_)) | None) => None,
     };
+    let given = || match rows {
+        Some(array) => Truth::rows(array, wanted, samples),
+        None => Err(EvaluateError::NeedsOutputs { metric: kind.name() }),
+    };
+    let truth = || rows.map_or(Ok(Truth::Float), |_| given());
     let seen = Slots::new(samples);
-    Ok(match kind {
-        MetricKind::Top1 => Box::new(Hits {
+    let hits = |among: usize| -> Result<_, EvaluateError> {
+        Ok(Hits {
             kind,
-            among: 1,
+            among,
             labels: class_each(kind, labels, samples)?,
             hits: Slots::new(samples),
-        }),
+        })
+    };
+    Ok(match kind {
+        MetricKind::Top1 => Box::new(hits(1)?),
+        MetricKind::Top5 => Box::new(hits(5)?),
         MetricKind::Agreement => Box::new(Agreement {
             same: Slots::new(samples),
         }),
         MetricKind::Mse => Box::new(Means {
             kind,
             truth: truth()?,
-            of: mean_squared_error,
+            of: |output, truth| Some(mean_squared_error(output, truth)),
             limits: None,
             is_loss: true,
             seen,
@@ -139,7 +203,7 @@ fn judge<'o>(
         MetricKind::Cosine => Box::new(Means {
             kind,
             truth: truth()?,
-            of: cosine,
+            of: |output, truth| Some(cosine(output, truth)),
             limits: Some((-1.0, 1.0)),
             is_loss: false,
             seen,
@@ -149,6 +213,26 @@ fn judge<'o>(
             options.groups.as_deref(),
             samples,
         )?),
+        MetricKind::F1 => Box::new(F1::new(
+            class_each(kind, labels, samples)?,
+            options.threshold,
+            wanted,
+        )?),
+        MetricKind::Miou => match labels {
+            Some(Labels::Outputs(maps)) => Box::new(MeanOverlap::new(maps, output, samples)?),
+            Some(Labels::Classes(_)) | None => {
+                return Err(EvaluateError::NeedsMaps { metric: kind.name() });
+            }
+        },
+        MetricKind::SiSdr => Box::new(Means {
+            kind,
+            truth: given()?,
+            of: si_sdr,
+            limits: Some((-MOST_DB, MOST_DB)),
+            is_loss: false,
+            seen,
+        }),
+        MetricKind::Csv => Box::new(Explained::new(given()?, wanted, samples)?),
     })
 }
 

@@ -5,7 +5,10 @@
 //! threads.
 
 mod auc;
+mod bootstrap;
 mod error;
+mod explained;
+mod f1;
 mod hits;
 mod interval;
 mod judge;
@@ -14,6 +17,7 @@ mod layers;
 mod mcnemar;
 mod means;
 mod metric;
+mod overlap;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -24,8 +28,9 @@ pub use interval::Estimate;
 pub use labels::Labels;
 pub use layers::{COLLAPSED_DB, Diagnosis, Layer};
 pub use mcnemar::Change;
-pub use metric::{Metric, MetricKind};
+pub use metric::{Metric, MetricKind, Unit};
 
+use crate::data::npy::Array;
 use crate::ir::{FloatGraph, Program, Progress, QuantGraph, Samples, TensorInfo};
 use crate::op::tensor::Values;
 use crate::reference::Executor;
@@ -53,6 +58,11 @@ pub struct Options {
     pub metrics: Vec<MetricKind>,
     /// What is known to be right.
     pub labels: Option<Labels>,
+    /// Outputs that are expected, a row of numbers per sample. Metrics that compare outputs take these before
+    /// labelled ones.
+    pub expected: Option<Array>,
+    /// The score from which on class 1 is named, for metrics that tell two classes apart.
+    pub threshold: Option<f64>,
     /// Per sample, the group it belongs to.
     pub groups: Option<Vec<usize>>,
     /// Samples over which layers are compared, spread evenly.
@@ -116,6 +126,7 @@ fn show(
                     sample,
                     inputs: &inputs,
                     first: outputs.map(|outputs| outputs[0].to_f64()),
+                    outputs: outputs.map(|outputs| outputs.as_slice()),
                 };
                 for judge in judges {
                     judge.see(&seen)?;
