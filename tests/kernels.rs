@@ -3,6 +3,7 @@
 
 mod algebra;
 mod attention;
+mod computed;
 mod elementwise;
 mod float;
 mod functions;

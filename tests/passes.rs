@@ -271,6 +271,7 @@ fn a_pass_that_breaks_the_graph_is_named() {
         },
         last_resort: false,
         for_reals: false,
+        for_integers: false,
     };
     let mut graph: FloatGraph = parse(SMALL).unwrap();
     let error = optimize::apply(&pass, &mut graph).unwrap_err();

@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod case;
+mod computed;
 mod lowering;
 mod meaning;
 mod qdq;

@@ -46,6 +46,7 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::ConvNd(_)
         | Layer::ConvNdF32(_)
         | Layer::DenseF32(_)
+        | Layer::MatMul(_)
         | Layer::MatMulF32(_)
         | Layer::AttentionF32(_)
         | Layer::RecurrentF32(_) => layer.work().unwrap_or(u64::MAX),
@@ -77,6 +78,9 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::Select(_)
         | Layer::Convert(_)
         | Layer::MinMax(_)
+        | Layer::PRelu(_)
+        | Layer::Div(_)
+        | Layer::Resample(_)
         | Layer::ReduceF32(_)
         | Layer::LayerNormF32(_)
         | Layer::GatherRows(_)

@@ -238,6 +238,9 @@ impl Operator for Binary {
                 return self.lower_constant(value, constant_first, other, y);
             }
         }
+        if self.kind == BinaryKind::PRelu {
+            return self.lower_slopes(inputs, y);
+        }
         let sides = Sides::new(inputs, y)?;
         let refused = |what: &str, help: &str| {
             Err(OpError::new(format!("{what} has no exact integer kernel"))
@@ -248,20 +251,14 @@ impl Operator for Binary {
             BinaryKind::Add | BinaryKind::Sub => self.lower_sum(&sides, y),
             BinaryKind::Mul => self.lower_product(&sides, y),
             BinaryKind::Min | BinaryKind::Max => self.lower_min_max(&sides, y),
-            BinaryKind::Div => refused(
-                "a division by a tensor",
-                "divide by a scalar constant, or multiply by the reciprocal in the model",
-            ),
+            BinaryKind::Div => self.lower_quotient(&sides, y),
             BinaryKind::Pow => refused(
                 "a power with an exponent that is no scalar constant",
                 "make the exponent a scalar constant, or compile with --precision f32",
             ),
-            BinaryKind::PRelu => refused(
-                "a PRelu with a slope per channel",
-                "train with one slope for all channels, or compile with --precision f32",
-            ),
             BinaryKind::Fmod => refused("the rest of a division", "compile with --precision f32"),
-            BinaryKind::Mod
+            BinaryKind::PRelu
+            | BinaryKind::Mod
             | BinaryKind::And
             | BinaryKind::Or
             | BinaryKind::Xor

@@ -61,6 +61,18 @@ impl<const N: usize> Geometry<N> {
         field(&self.0.strides[side][self.outer()..], 0)
     }
 
+    /// The strides of one operand whose elements are blocks of so many.
+    pub(super) fn strides_of_blocks(&self, side: usize, elements: usize) -> Result<[u32; MAX_DIMS], OpError> {
+        let elements: u32 = movement::fitting(elements)?;
+        let mut strides = self.strides(side)?;
+        for stride in &mut strides {
+            *stride = stride
+                .checked_mul(elements)
+                .ok_or_else(|| OpError::new("matrices of at most 4 GiB wanted"))?;
+        }
+        Ok(strides)
+    }
+
     /// The calls of a record that computes `y` from its operands.
     pub(super) fn calls(&self, layer: Layer, inputs: &[&QuantTensor], y: &QuantTensor) -> Vec<KernelCall> {
         if self.outer() == 0 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tinsmith_runtime::Rounding;
-use tinsmith_runtime::format::{Add, MinMax, Mul};
+use tinsmith_runtime::format::{Add, Div, MinMax, Mul};
 use tinsmith_runtime::kernels::Layer;
 
 use super::geometry::Geometry;
@@ -199,6 +199,37 @@ impl Binary {
         let mut proof = Proof::default();
         proof.record(0, factor.to_f64(), solved.fit, solved.scale.rounding);
         Ok(sides.calls(Layer::Mul(record), y, proof))
+    }
+
+    /// Quotients.
+    pub(super) fn lower_quotient(&self, sides: &Sides<'_>, y: &QuantTensor) -> Result<Lowered, LowerError> {
+        let to = rescale::activation(Some(y), "output")?;
+        let codes = Codes::new(to, self.clamp);
+        let [a, b] = &sides.operands;
+        let found = rescale::quotient(a.side(), b.side(), to.scale, codes).ok_or_else(|| {
+            OpError::new(format!(
+                "steps of {:e} over steps of {:e} are beyond 2^30 steps of {:e}",
+                a.params.scale, b.params.scale, to.scale
+            ))
+            .with_help("choose a larger output scale: all results saturate")
+        })?;
+        let record = Div {
+            dims: sides.geometry.dims()?,
+            a_strides: sides.geometry.strides(0)?,
+            b_strides: sides.geometry.strides(1)?,
+            multiplier: found.multiplier,
+            right_shift: found.right_shift,
+            a_zero_point: movement::fitting(a.params.zero_point)?,
+            b_zero_point: movement::fitting(b.params.zero_point)?,
+            ofm_zero_point: movement::fitting(to.zero_point)?,
+            min: codes.min,
+            max: codes.max,
+            ..Div::default()
+        };
+        let mut proof = Proof::default();
+        let factor = f64::from(a.params.scale) / (f64::from(b.params.scale) * f64::from(to.scale));
+        proof.record(0, factor, found.fit, Rounding::Even);
+        Ok(sides.calls(Layer::Div(record), y, proof))
     }
 
     /// The lesser or the greater: both operands brought to the output's codes, which rounding keeps in order.

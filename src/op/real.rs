@@ -343,18 +343,10 @@ pub(super) fn matmul(
     inputs: &[&QuantTensor],
 ) -> Result<Lowered, LowerError> {
     let geometry = Geometry::new(batches, batch)?.in_one_call()?;
-    let strides = |side: usize, elements: usize| -> Result<[u32; 4], OpError> {
-        let elements: u32 = fitting(elements)?;
-        let scaled = |stride: u32| stride.checked_mul(elements);
-        let strides = geometry.strides(side)?;
-        let strides = strides.map(scaled).into_iter().collect::<Option<Vec<u32>>>();
-        let strides = strides.and_then(|strides| <[u32; 4]>::try_from(strides).ok());
-        strides.ok_or_else(|| OpError::new("matrices of at most 4 GiB wanted"))
-    };
     let record = MatMulF32 {
         batch: geometry.dims()?,
-        a_strides: strides(0, rows * depth)?,
-        b_strides: strides(1, depth * columns)?,
+        a_strides: geometry.strides_of_blocks(0, rows * depth)?,
+        b_strides: geometry.strides_of_blocks(1, depth * columns)?,
         rows: fitting(rows)?,
         depth: fitting(depth)?,
         columns: fitting(columns)?,

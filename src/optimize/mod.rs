@@ -22,6 +22,7 @@ mod fuse_pad;
 mod layer;
 mod limit;
 mod matmul_to_dense;
+mod merge_resamples;
 mod merge_reshapes;
 mod recognize_attention;
 mod recognize_functions;
@@ -49,6 +50,8 @@ pub struct Pass {
     pub last_resort: bool,
     /// Whether it makes operators that have no integer kernel, of parts that have one.
     pub for_reals: bool,
+    /// Whether it makes operators that have an integer kernel alone, of parts that have one over reals.
+    pub for_integers: bool,
 }
 
 const fn pass(name: &'static str, run: fn(&mut FloatGraph) -> usize) -> Pass {
@@ -57,6 +60,7 @@ const fn pass(name: &'static str, run: fn(&mut FloatGraph) -> usize) -> Pass {
         run,
         last_resort: false,
         for_reals: false,
+        for_integers: false,
     }
 }
 
@@ -66,6 +70,17 @@ const fn for_reals(name: &'static str, run: fn(&mut FloatGraph) -> usize) -> Pas
         run,
         last_resort: false,
         for_reals: true,
+        for_integers: false,
+    }
+}
+
+const fn for_integers(name: &'static str, run: fn(&mut FloatGraph) -> usize) -> Pass {
+    Pass {
+        name,
+        run,
+        last_resort: false,
+        for_reals: false,
+        for_integers: true,
     }
 }
 
@@ -75,6 +90,7 @@ const fn last_resort(name: &'static str, run: fn(&mut FloatGraph) -> usize) -> P
         run,
         last_resort: true,
         for_reals: false,
+        for_integers: false,
     }
 }
 
@@ -100,6 +116,8 @@ pub const PASSES: &[Pass] = &[
     pass("eliminate-transposes", eliminate_transposes::eliminate_transposes),
     pass("sink-reshapes", sink_reshapes::sink_reshapes),
     pass("merge-reshapes", merge_reshapes::merge_reshapes),
+    // After the transposes, too, which put the axes side by side.
+    for_integers("merge-resamples", merge_resamples::merge_resamples),
     // After the transposes, when the spatial axes stand side by side.
     pass("reduce-mean-to-pool", reduce_mean_to_pool::reduce_mean_to_pool),
     // The bias first: a BatchNormalization or a scale behind it then folds into both.
@@ -183,7 +201,14 @@ pub fn run(mut graph: FloatGraph, options: &Options) -> Result<FloatGraph, Optim
     for _ in 0..max_rounds {
         let quiet = changed.is_none();
         changed = None;
-        let due = |pass: &&Pass| pass.last_resort == quiet && !(options.integers && pass.for_reals);
+        let due = |pass: &&Pass| {
+            let is_for_others = if options.integers {
+                pass.for_reals
+            } else {
+                pass.for_integers
+            };
+            pass.last_resort == quiet && !is_for_others
+        };
         for pass in PASSES.iter().filter(due) {
             if options.pass_limit.is_some_and(|limit| runs >= limit) {
                 return Ok(graph);

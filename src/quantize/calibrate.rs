@@ -8,9 +8,9 @@ use super::problem;
 use super::reals::plain;
 use super::scheme::Scheme;
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Problem, QuantGraph};
-use crate::op::Op;
 use crate::op::quant::{QuantTensor, Quantization};
 use crate::op::tensor::{DType, Data, TensorType, Values};
+use crate::op::{Binary, BinaryKind, Op};
 
 /// Quantizes `graph`.
 pub(super) fn quantize(graph: &FloatGraph, scheme: &Scheme) -> Result<QuantGraph, Vec<Problem>> {
@@ -97,6 +97,10 @@ impl Quantizer<'_> {
             Op::Gather(_) | Op::GatherElements(_) | Op::GatherNd(_) | Op::Scatter(_) => {
                 self.operands(node, |position| position == 1)
             }
+            Op::Binary(Binary {
+                kind: BinaryKind::PRelu,
+                ..
+            }) => self.operands(node, |position| position == 1),
             Op::Binary(_) | Op::Concat(_) => self.operands(node, |_| false),
             Op::BatchNormalization(_) => self.operands(node, |position| position > 0),
             Op::AveragePool(_)

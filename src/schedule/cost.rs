@@ -12,6 +12,9 @@ const FLOAT_Q8: u32 = 60 << 8;
 /// A function of reals such as exp in software, roughly, in 1/256 instructions.
 const FUNCTION_Q8: u32 = 600 << 8;
 
+/// A division by shift and subtraction, roughly, in 1/256 instructions.
+const LONG_DIVISION_Q8: u32 = 120 << 8;
+
 /// An element of any type read, computed with and written, roughly, in 1/256 instructions.
 const PLAIN_Q8: u32 = 80 << 8;
 
@@ -39,7 +42,13 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
             [(work, cost.pool_tap_q8), (output, cost.pool_output_q8), none]
         }
         Layer::Softmax(_) => [(work, cost.softmax_q8), none, none],
-        Layer::Add(_) | Layer::Mul(_) | Layer::MinMax(_) => [(work, cost.binary_q8), none, none],
+        Layer::Add(_) | Layer::Mul(_) | Layer::MinMax(_) | Layer::PRelu(_) => {
+            [(work, cost.binary_q8), none, none]
+        }
+        Layer::Div(_) => [(work, cost.binary_q8 + LONG_DIVISION_Q8), none, none],
+        Layer::Resample(_) | Layer::MatMul(_) => {
+            [(work, cost.conv_mac_q8), (output, cost.conv_output_q8), none]
+        }
         Layer::Compare(_) | Layer::BinaryInteger(_) | Layer::Select(_) | Layer::Convert(_) => {
             [(work, PLAIN_Q8), none, none]
         }

@@ -1,8 +1,8 @@
 //! A blob with a step of every kind, built by hand: what a board must compute as the simulator does, before any model.
 
 use tinsmith_runtime::format::{
-    Add, AveragePool, Conv2d, ConvNd, Delay, Dense, DepthwiseConv2d, Fill, MaxPool, MinMax, Mul, Softmax,
-    StridedCopy, Table, Window, Window3,
+    Add, AveragePool, Conv2d, ConvNd, Delay, Dense, DepthwiseConv2d, Div, Fill, MatMul, MaxPool, MinMax, Mul,
+    PRelu, Resample, Softmax, StridedCopy, Table, Window, Window3,
 };
 use tinsmith_runtime::kernels::{Layer, softmax};
 
@@ -280,12 +280,112 @@ pub(crate) fn blob() -> Vec<u8> {
         left_shift: 0,
     }));
 
+    let outputs = computed(random, &mut parts, &mut layers, &mut regions, n);
+
     parts.layers = layers;
     parts.inputs = vec![(x, x_bytes)];
     parts.outputs = vec![(k, 80), (l, 80), (m, 80), (n, 8 * 8 * 6)];
+    parts.outputs.extend(outputs);
     parts.state = (state, 80);
     parts.arena_bytes = regions.0;
     parts.blob()
+}
+
+/// Steps over computed tensors, from one of 8 rows, 8 columns and 6 channels on; gives what they leave behind.
+fn computed(
+    random: &mut Random,
+    parts: &mut Parts,
+    layers: &mut Vec<Layer>,
+    regions: &mut Regions,
+    x: u32,
+) -> Vec<(u32, u32)> {
+    let (min, max) = (-128, 127);
+    let slopes: Vec<(i32, u8)> = (0..6).map(|_| rescale(random, 8)).collect();
+    let mut block: Vec<u8> = slopes.iter().flat_map(|(m, _)| m.to_le_bytes()).collect();
+    block[3] |= 0x80;
+    block.extend(slopes.iter().map(|&(_, shift)| shift));
+    let (multiplier, shift) = rescale(random, 8);
+    let a = regions.take(8 * 8 * 6);
+    layers.push(Layer::PRelu(PRelu {
+        ifm: x,
+        ofm: a,
+        constants: parts.constants_block(&block),
+        outer: 64,
+        channels: 6,
+        inner: 1,
+        multiplier,
+        shift,
+        left_shift: 1,
+        ifm_zero_point: -9,
+        ofm_zero_point: 3,
+        min,
+        max,
+    }));
+    // 8 rows of 8 become 5 rows of 6, of two taps each.
+    let taps: Vec<u8> = (0..(5 + 6) * 2)
+        .flat_map(|_| {
+            let source = (random.range(0, 7) as u16).to_le_bytes();
+            [source, (random.range(-3, 12) as i16).to_le_bytes()].concat()
+        })
+        .collect();
+    let b = regions.take(5 * 6 * 6);
+    layers.push(Layer::Resample(Resample {
+        ifm: a,
+        ofm: b,
+        constants: parts.constants_block(&taps),
+        outer: 1,
+        extents: [8, 8],
+        outputs: [5, 6],
+        taps: [2, 2],
+        inner: 6,
+        divisor: 144,
+        multiplier: 1 << 30,
+        shift: 40,
+        left_shift: 0,
+        ifm_zero_point: 3,
+        ofm_zero_point: -1,
+        min,
+        max,
+    }));
+    // Five times 6 rows by 6 columns by 8 columns, which are the same for all.
+    let c = regions.take(5 * 6 * 8);
+    let (multiplier, shift) = rescale(random, 15);
+    layers.push(Layer::MatMul(MatMul {
+        a: b,
+        b: a,
+        ofm: c,
+        batch: [1, 1, 1, 5],
+        a_strides: [0, 0, 0, 36],
+        b_strides: [0; 4],
+        rows: 6,
+        depth: 6,
+        columns: 8,
+        multiplier,
+        shift,
+        left_shift: 0,
+        a_zero_point: -1,
+        b_zero_point: 3,
+        ofm_zero_point: 0,
+        min,
+        max,
+    }));
+    let d = regions.take(5 * 6 * 8);
+    layers.push(Layer::Div(Div {
+        a: c,
+        b: a,
+        ofm: d,
+        dims: [1, 1, 30, 8],
+        a_strides: [240, 240, 8, 1],
+        b_strides: [0, 0, 0, 1],
+        multiplier: 0x5555_5555,
+        right_shift: 26,
+        a_zero_point: 0,
+        b_zero_point: 3,
+        ofm_zero_point: 5,
+        min,
+        max,
+    }));
+    vec![(b, 5 * 6 * 6), (c, 5 * 6 * 8), (d, 5 * 6 * 8)]
 }
 
 /// Inputs for some inferences of the blob.

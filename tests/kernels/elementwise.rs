@@ -16,10 +16,10 @@ enum Place {
 }
 
 /// An operand of the broadcast shape `dims`: its bytes and strides.
-struct Operand {
+pub(super) struct Operand {
     place: Place,
     bytes: Vec<u8>,
-    strides: [u32; 4],
+    pub(super) strides: [u32; 4],
 }
 
 impl Operand {
@@ -40,13 +40,13 @@ impl Operand {
         }
     }
 
-    fn at(&self, index: [u32; 4]) -> i64 {
+    pub(super) fn at(&self, index: [u32; 4]) -> i64 {
         let offset: u32 = index.iter().zip(self.strides).map(|(i, stride)| i * stride).sum();
         i64::from(self.bytes[offset as usize] as i8)
     }
 }
 
-fn indices(dims: [u32; 4]) -> impl Iterator<Item = [u32; 4]> {
+pub(super) fn indices(dims: [u32; 4]) -> impl Iterator<Item = [u32; 4]> {
     (0..dims.iter().product()).map(move |mut flat: u32| {
         let mut index = [0; 4];
         for d in (0..4).rev() {
@@ -58,7 +58,12 @@ fn indices(dims: [u32; 4]) -> impl Iterator<Item = [u32; 4]> {
 }
 
 /// Runs a two-operand record over the operands, wherever they lie.
-fn run(a: &Operand, b: &Operand, elements: usize, layer: impl Fn(u32, u32, u32) -> Layer) -> Vec<u8> {
+pub(super) fn run(
+    a: &Operand,
+    b: &Operand,
+    elements: usize,
+    layer: impl Fn(u32, u32, u32) -> Layer,
+) -> Vec<u8> {
     let ofm_bytes = elements as u32;
     let mut parts = Parts {
         arena_bytes: ofm_bytes,
@@ -89,7 +94,7 @@ fn run(a: &Operand, b: &Operand, elements: usize, layer: impl Fn(u32, u32, u32) 
     parts.run(&inputs).remove(0)
 }
 
-fn random_case(random: &mut Random) -> ([u32; 4], Operand, Operand) {
+pub(super) fn random_case(random: &mut Random) -> ([u32; 4], Operand, Operand) {
     let dims = std::array::from_fn(|_| random.one_of(&[1, 1, 2, 3, 5, 33, 40]));
     let dims = if dims.iter().product::<u32>() > 5000 {
         [1, 2, 3, 70]

@@ -158,12 +158,27 @@ impl Case {
         self.graph.outputs.push(output);
     }
 
-    /// Runs some inputs both ways.
-    pub(crate) fn check(mut self) {
+    /// The blob; fails where something has no exact form.
+    fn blob(&self) -> Vec<u8> {
         tinsmith::ir::verify::verify(&self.graph).unwrap();
         let target = Target::builtin("mps2-an386").unwrap();
         let program = schedule::run(&target, &self.graph, &schedule::Options::default()).unwrap();
-        let blob = emit::blob(&target, &program, &emit::Options::default()).unwrap();
+        emit::blob(&target, &program, &emit::Options::default()).unwrap()
+    }
+
+    /// The codes of the first output.
+    pub(crate) fn codes(&self, inputs: &[Vec<i8>]) -> Vec<i8> {
+        let blob = self.blob();
+        let mut simulator = Simulator::new(&blob).unwrap();
+        let bytes = |codes: &Vec<i8>| codes.iter().map(|&code| code as u8).collect();
+        let inputs: Vec<Vec<u8>> = inputs.iter().map(bytes).collect();
+        let outputs = simulator.run(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        outputs.unwrap()[0].iter().map(|&byte| byte as i8).collect()
+    }
+
+    /// Runs some inputs both ways.
+    pub(crate) fn check(mut self) {
+        let blob = self.blob();
         let mut simulator = Simulator::new(&blob).unwrap();
         let shapes: Vec<Shape> = self
             .graph

@@ -71,6 +71,8 @@ pub(crate) fn run(graph: &QuantGraph, inputs: &[Values]) -> Vec<Option<Values>> 
             };
             let reals_f64 = reals.to_f64();
             let quantized = reals_f64.iter().map(|real| {
+                // What is no number is zero.
+                let real = if real.is_nan() { 0.0 } else { *real };
                 let steps = (real / f64::from(params.scale)).round_ties_even();
                 (steps + f64::from(params.zero_point)).clamp(-128.0, 127.0) as i8
             });

@@ -109,3 +109,71 @@ record! {
         greatest: u8,
     }
 }
+
+record! {
+    /// `ofm[o][c][i] = requantize(ifm[o][c][i] − ifm_zero_point)`: by one factor where that is not negative, by channel
+    /// `c`'s where it is.
+    ///
+    /// Constants block: `multiplier: i32[channels]`, a negative one for a factor below zero, then `shift: u8[channels]`.
+    PRelu = 49 {
+        /// Arena offset of the input, `[outer][channels][inner]`.
+        ifm: u32,
+        /// Arena offset of the output; may equal `ifm`.
+        ofm: u32,
+        /// Offset of the constants block.
+        constants: u32,
+        /// Rows before the channels.
+        outer: u32,
+        /// Channels.
+        channels: u32,
+        /// Elements of a channel that lie side by side.
+        inner: u32,
+        /// Multiplier of what is not negative.
+        multiplier: i32,
+        /// Its shift, stored as in a products block.
+        shift: u8,
+        /// As [`super::Conv2d::left_shift`].
+        left_shift: u8,
+        /// Zero point of the input.
+        ifm_zero_point: i8,
+        /// Zero point of the output.
+        ofm_zero_point: i8,
+        /// Fused clamp, lower end.
+        min: i8,
+        /// Fused clamp, upper end.
+        max: i8,
+    }
+}
+
+record! {
+    /// `ofm[i] = clamp((a[i] − a_zp)·multiplier / ((b[i] − b_zp)·2^right_shift) + zp)`, rounded to nearest, ties to even,
+    /// with broadcasting. What is divided by zero lies beyond all codes, zero over zero is zero.
+    Div = 50 {
+        /// Source of the dividend (arena, or [`super::IN_CONSTANTS`]).
+        a: u32,
+        /// Source of the divisor (arena, or [`super::IN_CONSTANTS`]).
+        b: u32,
+        /// Arena offset of the output, `dims` in row-major order.
+        ofm: u32,
+        /// Output shape, outermost first.
+        dims: [u32; 4],
+        /// As [`super::Add::a_strides`].
+        a_strides: [u32; 4],
+        /// As [`super::Add::b_strides`].
+        b_strides: [u32; 4],
+        /// Factor of the quotient, not negative.
+        multiplier: i32,
+        /// The quotient is shifted right by this, at most 46.
+        right_shift: u8,
+        /// Zero point of the dividend.
+        a_zero_point: i8,
+        /// Zero point of the divisor.
+        b_zero_point: i8,
+        /// Zero point of the output.
+        ofm_zero_point: i8,
+        /// Fused clamp, lower end.
+        min: i8,
+        /// Fused clamp, upper end.
+        max: i8,
+    }
+}

@@ -10,11 +10,12 @@ mod float;
 mod integrity;
 pub mod metadata;
 mod place;
+mod products;
 mod record;
 mod windows;
 
 pub use control::{MOST_NESTING, Repeat};
-pub use elementwise::{BinaryInteger, Compare, Convert, MinMax, Select};
+pub use elementwise::{BinaryInteger, Compare, Convert, Div, MinMax, PRelu, Select};
 pub use float::{
     AttentionF32, AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32,
     LayerNormF32, MatMulF32, MaxPoolF32, PowerF32, Quantize, RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
@@ -23,12 +24,15 @@ pub use float::{
 pub use integrity::digest;
 pub use integrity::{checksum, crc32};
 pub use place::{CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Scatter};
+pub use products::MatMul;
 pub(crate) use record::Field;
 pub use record::{
     Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MOST_GUARDS, MaxPool, Mul,
     Softmax, StridedCopy, Table, WHEN_FALSE, Window,
 };
-pub use windows::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, ResampleF32, RoiAlignF32, Window3};
+pub use windows::{
+    ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, Resample, ResampleF32, RoiAlignF32, Window3,
+};
 
 /// The first four bytes of every blob.
 pub const MAGIC: [u8; 4] = *b"TINB";

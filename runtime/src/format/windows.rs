@@ -196,3 +196,46 @@ record! {
         largest: u8,
     }
 }
+
+record! {
+    /// Weighted sums of int8 along two neighbouring axes at once:
+    /// `ofm[o][y][x][i] = requantize(Σ_s Σ_t wy[y][s]·wx[x][t]·(ifm[o][sy[y][s]][sx[x][t]][i] − ifm_zero_point))`. One axis has
+    /// another of extent 1, of one tap of weight 1, before it. Where the divisor is not 0, the sum is divided by it instead of
+    /// rescaled, ties to even.
+    ///
+    /// Constants block: pairs `(source: u16, weight: i16)[outputs][taps]` of the first axis, then those of the second.
+    Resample = 68 {
+        /// Arena offset of the input, `[outer][extents…][inner]`.
+        ifm: u32,
+        /// Arena offset of the output, `[outer][outputs…][inner]`.
+        ofm: u32,
+        /// Offset of the constants block.
+        constants: u32,
+        /// Rows before the axes.
+        outer: u32,
+        /// Elements along each axis.
+        extents: [u32; 2],
+        /// Elements of the output along each axis.
+        outputs: [u32; 2],
+        /// Taps of an output along each axis.
+        taps: [u32; 2],
+        /// Elements of a row behind the axes.
+        inner: u32,
+        /// What sums are divided by, below 2^30; 0 where they are rescaled.
+        divisor: u32,
+        /// The rescale's multiplier.
+        multiplier: i32,
+        /// The rescale's shift, stored as in a products block.
+        shift: u8,
+        /// As [`super::Conv2d::left_shift`].
+        left_shift: u8,
+        /// Zero point of the input.
+        ifm_zero_point: i8,
+        /// Zero point of the output.
+        ofm_zero_point: i8,
+        /// Least code.
+        min: i8,
+        /// Greatest code.
+        max: i8,
+    }
+}

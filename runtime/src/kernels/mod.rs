@@ -10,19 +10,23 @@ pub mod convert;
 pub mod delay;
 pub mod dense;
 pub mod depthwise;
+pub mod div;
 mod elementwise;
 mod exponential;
 pub mod fill;
 mod filters;
 pub mod float;
+pub mod matmul;
 pub mod max_pool;
 pub mod min_max;
 pub mod mul;
 pub mod non_zero;
 pub mod number;
 pub mod places;
+pub mod prelu;
 pub mod rank;
 pub mod repeat;
+pub mod resample;
 pub mod select;
 pub mod softmax;
 pub mod strided_copy;
@@ -44,6 +48,7 @@ use crate::format::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, Resampl
 use crate::format::{
     CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Repeat, Scatter,
 };
+use crate::format::{Div, MatMul, PRelu, Resample};
 use crate::lanes::Portable;
 
 /// What records of one kind are proven and executed by.
@@ -129,6 +134,10 @@ pub static ALL: &[Kernel] = &[
     float::cumulate::kernel(),
     float::non_max_suppression::kernel(),
     repeat::kernel(),
+    prelu::kernel(),
+    resample::kernel(),
+    matmul::kernel(),
+    div::kernel(),
 ];
 
 /// The kernels that compute in integers alone.
@@ -147,6 +156,10 @@ pub static INT8: &[Kernel] = &[
     delay::kernel(),
     min_max::kernel(),
     conv_nd::kernel(),
+    prelu::kernel(),
+    resample::kernel(),
+    matmul::kernel(),
+    div::kernel(),
 ];
 
 /// A region of the arena or of the constants section: first byte and bytes.
@@ -300,6 +313,10 @@ layers! {
     NonMaxSuppressionF32,
     NonZero,
     Repeat,
+    PRelu,
+    Resample,
+    MatMul,
+    Div,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.

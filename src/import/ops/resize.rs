@@ -5,7 +5,7 @@ use super::neighbours::{Along, MOST, Mode, Nearest, Places, Step, Style, step};
 use super::{Call, Importer, Made, onnx, resolve_axes};
 use crate::op::tensor::{DType, Data, Values};
 use crate::op::{
-    Binary, BinaryKind, Cast, Clamp, Concat, Gather, Op, OpError, Pad, PadMode, Resample, Reshape,
+    AlongAxis, Binary, BinaryKind, Cast, Clamp, Concat, Gather, Op, OpError, Pad, PadMode, Reshape,
 };
 
 pub(super) const IMPORTERS: &[Importer] = &[onnx("Resize", resize), onnx("Upsample", upsample)];
@@ -309,13 +309,13 @@ fn rounded(call: &mut Call<'_>, x: Tensor, dtype: DType) -> Result<Tensor, OpErr
 /// gathered.
 fn apply(call: &mut Call<'_>, x: Tensor, axis: usize, step: Step) -> Result<Tensor, OpError> {
     if !step.only_moves {
-        let op = Op::Resample(Resample {
+        let along = AlongAxis {
             axis,
             taps: step.taps,
             sources: step.sources,
             weights: step.weights,
-        });
-        return call.graph.emit(op, &[x], "resampled");
+        };
+        return call.graph.emit(Op::Resample(along.into()), &[x], "resampled");
     }
     let shape = call.graph.shape(x).to_vec();
     let copies = step.sources.len() / shape[axis].max(1);

@@ -2,8 +2,8 @@
 
 /// The exact positive number `numerator / denominator · 2^exponent`.
 ///
-/// A product of at most two scales over a scale and a count below 2^32: the numerator has at most 48 bits and the
-/// denominator at most 56, both odd.
+/// Products of at most two scales over at most two, and a count on either side: the numerator has at most 56 bits and the
+/// denominator as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Factor {
     numerator: i128,
@@ -12,14 +12,16 @@ pub struct Factor {
 }
 
 impl Factor {
-    /// `Π above / (Π below · count)`, or `None` where a scale is not positive and finite or the terms are too many.
+    /// `Π above / (Π below · count)`, or `None` where a scale is not positive and finite or the terms are too many: two
+    /// above, and below one with any count, or two with a count below 256.
     pub fn new(above: &[f32], below: &[f32], count: u32) -> Option<Self> {
         let mut factor = Self {
             numerator: 1,
             denominator: i128::from(count),
             exponent: 0,
         };
-        if above.len() > 2 || below.len() > 1 || count == 0 {
+        let most_below = if count < 256 { 2 } else { 1 };
+        if above.len() > 2 || below.len() > most_below || count == 0 {
             return None;
         }
         for &scale in above {
@@ -36,6 +38,14 @@ impl Factor {
         factor.denominator >>= twos;
         factor.exponent -= twos as i32;
         Some(factor)
+    }
+
+    /// The factor of this many steps, from 1 to 255.
+    pub fn of_steps(self, steps: u8) -> Option<Self> {
+        (steps > 0).then_some(Self {
+            numerator: self.numerator * i128::from(steps),
+            ..self
+        })
     }
 
     /// The nearest f64, for messages.
@@ -55,7 +65,7 @@ impl Factor {
         } else if shift > -64 {
             (self.numerator, self.denominator << -shift)
         } else {
-            return 0; // below 2^48 · 2^−64
+            return 0; // below 2^56 · 2^−64
         };
         (2 * above + below) / (2 * below)
     }
@@ -71,9 +81,9 @@ impl Factor {
             return (if q > 0 { i64::MAX } else { -i64::MAX }, false);
         }
         let (above, below) = if shift >= 0 {
-            (wanted << shift, self.numerator) // below 2^(63 + 1 + 48) by the line above
-        } else if shift > -79 {
-            (wanted, self.numerator << -shift)
+            (wanted << shift, self.numerator) // below 2^(63 + 1 + 56) by the line above
+        } else if shift > -71 {
+            (wanted, self.numerator << -shift) // below 2^(56 + 70)
         } else {
             return (i64::from(q > 0), false); // |wanted| < 2^(56 + 10): the quotient is next to zero
         };

@@ -12,6 +12,7 @@
 //! accumulator  which accumulators a channel can reach, and that none overflows
 //! weighted     convolutions and dense layers: all channels of a layer
 //! pair         sums of two int8 operands: every pair checked
+//! quotient     quotients of two int8 operands: every pair's bounds
 //! table        functions of one int8 value
 //! ```
 
@@ -19,6 +20,7 @@ mod accumulator;
 mod dyadic;
 mod factor;
 mod pair;
+mod quotient;
 mod solve;
 mod table;
 mod weighted;
@@ -27,6 +29,7 @@ pub use accumulator::{Accumulator, Overflow, accumulator};
 pub use dyadic::Dyadic;
 pub use factor::Factor;
 pub use pair::{PairScale, Side, pair};
+pub use quotient::{QuotientScale, quotient};
 pub use solve::{Codes, Fit, Reach, Solved, left_shift, solve};
 pub use table::{binary_constant, requantize, tabulate, unary};
 pub use weighted::{Weighted, weighted};

@@ -11,8 +11,8 @@ use super::permutation::{compose, inverse, moves_only_units, permute_back, throu
 use crate::ir::{FloatGraph, FloatTensor, Node};
 use crate::op::tensor::TensorType;
 use crate::op::{
-    Cumulate, Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Resample, Reshape, Slice,
-    Softmax, TopK, Transpose,
+    AlongAxis, Cumulate, Dense, DequantizeLinear, Gather, Op, Pad, QuantizeLinear, Reduce, Resample, Reshape,
+    Slice, Softmax, TopK, Transpose,
 };
 
 /// Moves every transpose as far as it goes; with `share`, also those that have several readers.
@@ -191,10 +191,16 @@ fn passed(graph: &Draft, node: &Node<FloatTensor>, before: &Transposed) -> Optio
             axis: perm[op.axis],
             ..op.clone()
         })),
-        Op::Resample(op) => same(Op::Resample(Resample {
-            axis: perm[op.axis],
-            ..op.clone()
-        })),
+        Op::Resample(op) => {
+            let moved = |along: &AlongAxis| AlongAxis {
+                axis: perm[along.axis],
+                ..along.clone()
+            };
+            same(Op::Resample(Resample {
+                first: moved(&op.first),
+                second: op.second.as_ref().map(moved),
+            }))
+        }
         Op::Reduce(op) => {
             let mut axes: Vec<usize> = op.axes.iter().map(|&axis| perm[axis]).collect();
             axes.sort_unstable();
