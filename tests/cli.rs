@@ -1,6 +1,7 @@
 //! The command line: what scripts rely on (exit codes, JSON fields), and that every bad input is named and leaves
 //! nothing behind.
 
+mod accuracy;
 mod hostile;
 mod outside;
 

@@ -2,6 +2,8 @@
 //!
 //! The models here are a Relu: what goes in, comes out, so that the numbers judged are those written down.
 
+mod boxes;
+
 use tinsmith::data::csv;
 use tinsmith::data::npy::{self, Array};
 use tinsmith::evaluate::{self, EvaluateError, Labels, Metric, MetricKind, Options, Report, Subject};

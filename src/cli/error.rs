@@ -159,7 +159,14 @@ pub(super) fn of_evaluate(error: EvaluateError) -> Failure {
         EvaluateError::NeedsMaps { .. } => {
             Failure::usage(error).with_help("give `--labels Y.npy` of shape [samples, height, width]")
         }
+        EvaluateError::NeedsBoxes { .. } => {
+            Failure::usage(error).with_help("give `--labels GT.json`, COCO's file of instances")
+        }
+        EvaluateError::Boxes(_) => {
+            Failure::usage(error).with_help("`--boxes FILE.toml` says how outputs become boxes")
+        }
         EvaluateError::UnknownMetric { .. }
+        | EvaluateError::NoBoxes
         | EvaluateError::MapShape { .. }
         | EvaluateError::NoSuchClass { .. }
         | EvaluateError::NothingLabelled

@@ -4,14 +4,18 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use tinsmith::data::coco::Coco;
 use tinsmith::data::csv;
 use tinsmith::data::npy::Array;
-use tinsmith::evaluate::{self, Change, Estimate, Labels, Layer, Metric, MetricKind, Report, Subject, Unit};
+use tinsmith::evaluate::{
+    self, BoxSettings, Change, Estimate, Labels, Layer, Metric, MetricKind, Report, Subject, Unit,
+};
 use tinsmith::ir::Samples;
 
 use super::answer::{Answer, Table, elided};
 use super::error;
 use super::failure::{Exit, Failure};
+use super::files;
 use super::model::{CompileArgs, ModelArgs, TargetArgs, inputs, open_samples};
 use super::progress::Bar;
 
@@ -28,9 +32,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "[NAME=]FILE", required = true)]
     data: Vec<String>,
     /// What is right: a class per sample (or group), a whole output per sample (also a waveform), or a map of classes
-    /// per sample.
-    #[arg(long, value_name = "FILE.npy")]
+    /// per sample, as `.npy`; boxes as COCO `.json`, whose images are the samples in their order.
+    #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
+    /// How outputs become boxes: format, unit, thresholds, image ids. Without it, one output holds boxes as corners in
+    /// shares of the image, another scores, a third one classes where scores have one column.
+    #[arg(long, value_name = "FILE.toml")]
+    boxes: Option<PathBuf>,
     /// The outputs expected, as a table of numbers: one row per sample, which mse, cosine, si_sdr and csv compare with.
     #[arg(long, value_name = "FILE.csv")]
     outputs: Option<PathBuf>,
@@ -41,8 +49,8 @@ pub(super) struct Args {
     /// The group of each sample, for metrics over groups: numbers from 0.
     #[arg(long, value_name = "FILE.npy")]
     groups: Option<PathBuf>,
-    /// top1, top5, agreement, mse, cosine, auc, f1, miou, si_sdr, csv (R² of the outputs expected); comma-separated. By
-    /// default auc with groups, csv with outputs, top1 or mse with labels, else agreement.
+    /// top1, top5, agreement, mse, cosine, auc, f1, miou, map50, map (mAP@[.5:.95]), si_sdr, csv (R² of the outputs expected); comma-separated. By
+    /// default auc with groups, csv with outputs, top1, mse or map50 and map with labels, else agreement.
     #[arg(long, value_delimiter = ',')]
     metric: Vec<MetricKind>,
     /// The most that any of the metrics may drop, in percentage points; exit code 5 where one drops further. mse and
@@ -85,7 +93,17 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
 fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure> {
     let open = |path: &PathBuf| Array::open(path).map_err(error::of_data);
     let labels = match &args.labels {
+        Some(path) if path.extension().is_some_and(|extension| extension == "json") => {
+            Some(Labels::Boxes(Coco::open(path).map_err(error::of_data)?))
+        }
         Some(path) => Some(Labels::new(open(path)?, samples).map_err(error::of_data)?),
+        None => None,
+    };
+    let boxes = match &args.boxes {
+        Some(path) => {
+            let settings = BoxSettings::parse(&files::read_text(path)?);
+            Some(settings.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?)
+        }
         None => None,
     };
     let expected = match &args.outputs {
@@ -106,11 +124,12 @@ fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure>
     } else if expected.is_some() {
         vec![MetricKind::Csv]
     } else {
-        vec![match labels {
-            Some(Labels::Classes(_)) => MetricKind::Top1,
-            Some(Labels::Outputs(_)) => MetricKind::Mse,
-            None => MetricKind::Agreement,
-        }]
+        match labels {
+            Some(Labels::Classes(_)) => vec![MetricKind::Top1],
+            Some(Labels::Outputs(_)) => vec![MetricKind::Mse],
+            Some(Labels::Boxes(_)) => vec![MetricKind::Map50, MetricKind::Map],
+            None => vec![MetricKind::Agreement],
+        }
     };
     if args.max_drop.is_some() && !metrics.iter().any(|metric| metric.unit() == Unit::Fraction) {
         let names: Vec<&str> = metrics.iter().map(|metric| metric.name()).collect();
@@ -125,6 +144,7 @@ fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure>
         labels,
         expected,
         threshold: args.threshold,
+        boxes,
         groups,
         layer_samples: args.layer_samples,
     })

@@ -28,6 +28,9 @@ pub enum DataProblem {
     /// It is no table of comma-separated values.
     #[error("is not a table of comma-separated values: {0}")]
     NotCsv(String),
+    /// It is no file of labelled boxes.
+    #[error("is not COCO JSON with images, categories and annotations: {0}")]
+    NotCoco(String),
     /// A cell of a table is no finite number.
     #[error("line {line}, column {column}: `{found}` is no finite number")]
     NotANumber {
@@ -167,6 +170,7 @@ impl DataProblem {
             Self::Unreadable(_)
             | Self::NotAnArray(_)
             | Self::NotCsv(_)
+            | Self::NotCoco(_)
             | Self::NotANumber { .. }
             | Self::Ragged { .. }
             | Self::Truncated { .. }

@@ -4,6 +4,7 @@
 //! batch of 1, is n samples; a missing batch axis of 1 is added. Elements are the input's own type, or integers for
 //! a float input, which become `(data − offset) · scale`.
 
+pub mod coco;
 pub mod csv;
 mod error;
 pub mod npy;

@@ -1,6 +1,6 @@
 //! Why a model cannot be measured.
 
-use super::MetricKind;
+use super::{BoxesError, MetricKind};
 use crate::data::DataError;
 use crate::ir::SampleError;
 use crate::op::tensor::TensorType;
@@ -35,6 +35,18 @@ pub enum EvaluateError {
         /// The metric.
         metric: &'static str,
     },
+    /// The metric compares with boxes.
+    #[error("metric `{metric}` needs labels that are boxes")]
+    NeedsBoxes {
+        /// The metric.
+        metric: &'static str,
+    },
+    /// The model's outputs are not read as boxes.
+    #[error(transparent)]
+    Boxes(#[from] BoxesError),
+    /// Nowhere in the images is there anything to find.
+    #[error("no box is labelled in the images of the samples, crowds apart")]
+    NoBoxes,
     /// Maps of classes that the model's output does not lie over.
     #[error(
         "the labels have shape {found:?} and the model's first output is {output}; wanted a map per sample of the \

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::EvaluateError;
 use crate::data::DataError;
+use crate::data::coco::Coco;
 use crate::data::npy::Array;
 use crate::op::tensor::Values;
 
@@ -12,8 +13,10 @@ use crate::op::tensor::Values;
 pub enum Labels {
     /// A class per sample, or per group of samples.
     Classes(Vec<i64>),
-    /// A whole output per sample.
+    /// A whole output per sample, or a map of classes.
     Outputs(Array),
+    /// Boxes in images.
+    Boxes(Coco),
 }
 
 impl Labels {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::auc::Auc;
+use super::detection::MeanPrecision;
 use super::explained::Explained;
 use super::f1::F1;
 use super::hits::{Agreement, Hits};
@@ -16,7 +17,6 @@ use super::means::{MOST_DB, Means, cosine, mean_squared_error, si_sdr};
 use super::overlap::MeanOverlap;
 use super::{EvaluateError, Labels, Options};
 use crate::ir::FloatGraph;
-use crate::op::tensor::TensorType;
 
 /// A way to judge outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -40,6 +40,10 @@ pub enum MetricKind {
     F1,
     /// Mean intersection over union of maps of classes.
     Miou,
+    /// Mean average precision of boxes that overlap the labelled ones by half or more.
+    Map50,
+    /// Mean average precision of boxes, averaged over overlaps from 0.5 to 0.95.
+    Map,
     /// Mean scale-invariant signal-to-distortion ratio, in decibels.
     #[serde(rename = "si_sdr")]
     SiSdr,
@@ -60,7 +64,7 @@ pub enum Unit {
 
 impl MetricKind {
     /// All there are.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Top1,
         Self::Top5,
         Self::Agreement,
@@ -69,6 +73,8 @@ impl MetricKind {
         Self::Auc,
         Self::F1,
         Self::Miou,
+        Self::Map50,
+        Self::Map,
         Self::SiSdr,
         Self::Csv,
     ];
@@ -84,6 +90,8 @@ impl MetricKind {
             Self::Top5 => "top5",
             Self::F1 => "f1",
             Self::Miou => "miou",
+            Self::Map50 => "map50",
+            Self::Map => "map",
             Self::SiSdr => "si_sdr",
             Self::Csv => "csv",
         }
@@ -101,6 +109,8 @@ impl MetricKind {
             | Self::Auc
             | Self::F1
             | Self::Miou
+            | Self::Map50
+            | Self::Map
             | Self::Csv => Unit::Fraction,
         }
     }
@@ -151,26 +161,26 @@ pub(super) fn judges<'o>(
             wanted: samples,
         });
     }
-    let output = &float.tensors[float.outputs[0]].ty;
     options
         .metrics
         .iter()
-        .map(|&kind| judge(kind, output, options, samples))
+        .map(|&kind| judge(kind, float, options, samples))
         .collect()
 }
 
-/// A metric over the model's first output.
+/// A metric: over all outputs where they are boxes, else over the model's first output.
 fn judge<'o>(
     kind: MetricKind,
-    output: &TensorType,
+    float: &FloatGraph,
     options: &'o Options,
     samples: usize,
 ) -> Result<Box<dyn Judge + 'o>, EvaluateError> {
     let labels = options.labels.as_ref();
+    let output = &float.tensors[float.outputs[0]].ty;
     let wanted = output.len();
     let rows = match (&options.expected, labels) {
         (Some(array), _) | (None, Some(Labels::Outputs(array))) => Some(array),
-        (None, Some(Labels::Classes(_)) | None) => None,
+        (None, Some(Labels::Classes(_) | Labels::Boxes(_)) | None) => None,
     };
     let given = || match rows {
         Some(array) => Truth::rows(array, wanted, samples),
@@ -220,8 +230,20 @@ fn judge<'o>(
         )?),
         MetricKind::Miou => match labels {
             Some(Labels::Outputs(maps)) => Box::new(MeanOverlap::new(maps, output, samples)?),
-            Some(Labels::Classes(_)) | None => {
+            Some(Labels::Classes(_) | Labels::Boxes(_)) | None => {
                 return Err(EvaluateError::NeedsMaps { metric: kind.name() });
+            }
+        },
+        MetricKind::Map50 | MetricKind::Map => match labels {
+            Some(Labels::Boxes(truth)) => Box::new(MeanPrecision::new(
+                kind,
+                truth,
+                options.boxes.as_ref(),
+                float,
+                samples,
+            )?),
+            Some(Labels::Classes(_) | Labels::Outputs(_)) | None => {
+                return Err(EvaluateError::NeedsBoxes { metric: kind.name() });
             }
         },
         MetricKind::SiSdr => Box::new(Means {
@@ -240,7 +262,9 @@ fn judge<'o>(
 fn classes(kind: MetricKind, labels: Option<&Labels>) -> Result<&[i64], EvaluateError> {
     match labels {
         Some(Labels::Classes(classes)) => Ok(classes),
-        Some(Labels::Outputs(_)) | None => Err(EvaluateError::NeedsClasses { metric: kind.name() }),
+        Some(Labels::Outputs(_) | Labels::Boxes(_)) | None => {
+            Err(EvaluateError::NeedsClasses { metric: kind.name() })
+        }
     }
 }
 

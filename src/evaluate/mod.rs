@@ -6,6 +6,7 @@
 
 mod auc;
 mod bootstrap;
+mod detection;
 mod error;
 mod explained;
 mod f1;
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+pub use detection::{BoxesError, Settings as BoxSettings};
 pub use error::EvaluateError;
 pub use interval::Estimate;
 pub use labels::Labels;
@@ -63,6 +65,8 @@ pub struct Options {
     pub expected: Option<Array>,
     /// The score from which on class 1 is named, for metrics that tell two classes apart.
     pub threshold: Option<f64>,
+    /// How outputs stand for boxes; without it, they are boxes and scores already.
+    pub boxes: Option<BoxSettings>,
     /// Per sample, the group it belongs to.
     pub groups: Option<Vec<usize>>,
     /// Samples over which layers are compared, spread evenly.

@@ -1,0 +1,155 @@
+//! `evaluate` with every kind of reference: what it prints, and how it fails.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+use tinsmith::data::npy;
+use tinsmith::op::tensor::Data;
+
+use super::Bench;
+use crate::import::onnx::{Onnx, int};
+
+const DIGITS: &str = "evaluate digits.onnx --target mps2-an386 --calibration calib_x.npy --data eval_x.npy";
+
+/// The metrics of an answer, by name.
+fn metric<'j>(json: &'j Value, name: &str) -> &'j Value {
+    let metrics = json["metrics"].as_array().unwrap();
+    metrics.iter().find(|metric| metric["name"] == name).unwrap()
+}
+
+#[test]
+fn hits_come_with_an_exact_test() {
+    let bench = Bench::new();
+    let evaluate = format!("{DIGITS} --labels eval_y.npy --metric top1,top5,f1,agreement");
+    let json = bench.run(&format!("{evaluate} --format json")).works().json();
+    let top1 = metric(&json, "top1");
+    let (lost, won) = (top1["lost"].as_u64().unwrap(), top1["won"].as_u64().unwrap());
+    let drop = top1["drop"].as_f64().unwrap();
+    assert!((drop - (lost as f64 - won as f64) / 597.0).abs() < 1e-12);
+    assert!(top1["p_value"].as_f64().unwrap() > 0.05);
+    assert!(metric(&json, "top5")["float"].as_f64() > top1["float"].as_f64());
+    let f1 = metric(&json, "f1");
+    assert!(
+        f1["float"].as_f64().unwrap() > 0.95 && f1["p_value"].is_null(),
+        "{f1}"
+    );
+    // The same in words.
+    let text = bench.run(&evaluate).works().stdout;
+    assert!(
+        text.contains(&format!("top1: {lost} hits lost, {won} won; p = ")),
+        "{text}"
+    );
+    // And at any number of threads.
+    for threads in 1..=3 {
+        let again = bench.run(&format!("{evaluate} --format json --threads {threads}"));
+        assert_eq!(again.works().json(), json);
+    }
+}
+
+#[test]
+fn a_table_of_outputs_is_a_reference() {
+    let bench = Bench::new();
+    bench
+        .run("compile digits.onnx --target mps2-an386 --calibration calib_x.npy --precision f32")
+        .works();
+    bench
+        .run("run digits.tin --input eval_x.npy --output y.npy")
+        .works();
+    let outputs = npy::Array::open(&bench.path("y.npy"))
+        .unwrap()
+        .read_f64()
+        .unwrap();
+    let mut table = String::from("a,b,c,d,e,f,g,h,i,j\n");
+    for row in outputs.chunks(10) {
+        let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+        let _ = writeln!(table, "{}", cells.join(","));
+    }
+    bench.write("y.csv", &table);
+    let evaluate = format!("{DIGITS} --outputs y.csv --format json");
+    let json = bench.run(&evaluate).works().json();
+    let csv = metric(&json, "csv");
+    assert!(csv["float"].as_f64().unwrap() > 0.999_999, "{csv}");
+    let drop = csv["drop"].as_f64().unwrap();
+    assert!(drop > 0.0 && drop < 0.02, "{csv}");
+    bench.run(&format!("{evaluate} --max-drop 2")).works();
+    bench
+        .run(&format!("{evaluate} --max-drop 0.0001"))
+        .fails(5, &["csv drops by"]);
+
+    bench
+        .run(&format!("{DIGITS} --metric csv"))
+        .fails(2, &["`csv` needs whole outputs", "--outputs Y.csv"]);
+    bench
+        .run(&format!("{evaluate} --metric mse,si_sdr --max-drop 1"))
+        .fails(2, &["mse, si_sdr", "fraction"]);
+    bench.write("short.csv", table.lines().take(9).collect::<Vec<_>>().join("\n"));
+    bench
+        .run(&format!("{DIGITS} --outputs short.csv"))
+        .fails(2, &["[8, 10]", "10 numbers per sample"]);
+    bench.write("word.csv", table.replacen("\n0", "\n0x", 1));
+    bench
+        .run(&format!("{DIGITS} --outputs word.csv"))
+        .fails(2, &["word.csv: line"]);
+}
+
+#[test]
+fn boxes_are_held_against_coco_labels() {
+    let bench = Bench::new();
+    let model = Onnx::new(13)
+        .input("x", [1, 2, 5])
+        .node(
+            "Split",
+            &["x", "sizes"],
+            &["boxes", "scores"],
+            vec![int("axis", 2)],
+        )
+        .ints("sizes", &[4, 1])
+        .output("boxes")
+        .output("scores");
+    bench.write("boxes.onnx", model.bytes());
+    // The first image's box is found, the second's is missed by half of its width.
+    let found = [
+        [0.1, 0.2, 0.5, 0.6, 0.9, 0.0, 0.0, 0.1, 0.1, 0.0],
+        [0.25, 0.0, 0.75, 1.0, 0.8, 0.0, 0.0, 0.1, 0.1, 0.3],
+    ];
+    bench.array("x.npy", &[2, 2, 5], &Data::F32(found.concat()));
+    let truth = r#"{"images": [{"id": 1, "width": 100, "height": 100}, {"id": 2, "width": 10, "height": 10}],
+        "categories": [{"id": 1, "name": "thing"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 20, 40, 40], "iscrowd": 0},
+                        {"id": 2, "image_id": 2, "category_id": 1, "bbox": [5, 0, 5, 10], "iscrowd": 0}]}"#;
+    bench.write("gt.json", truth);
+    let evaluate =
+        "evaluate boxes.onnx --target mps2-an386 --calibration x.npy --data x.npy --labels gt.json";
+    let json = bench.run(&format!("{evaluate} --format json")).works().json();
+    // One of two is found, surely: precision 1 at the 51 recalls up to one half.
+    let map50 = metric(&json, "map50")["float"].as_f64().unwrap();
+    assert!((map50 - 51.0 / 101.0).abs() < 1e-12, "{map50}");
+    assert!(metric(&json, "map")["float"].is_f64());
+
+    bench.write(
+        "decode.toml",
+        "[boxes]\noutput = \"boxes\"\nformat = \"xywh\"\n[scores]\noutput = \"scores\"\n",
+    );
+    bench.run(&format!("{evaluate} --boxes decode.toml")).works();
+    bench.write("bad.toml", "[boxes]\noutput = \"boxes\"\nformat = \"round\"\n");
+    bench
+        .run(&format!("{evaluate} --boxes bad.toml"))
+        .fails(2, &["bad.toml", "round", "cxcywh"]);
+    bench.write(
+        "other.toml",
+        "image_ids = [1, 3]\n[boxes]\noutput = \"boxes\"\n[scores]\noutput = \"scores\"\n",
+    );
+    bench
+        .run(&format!("{evaluate} --boxes other.toml"))
+        .fails(2, &["image 3", "--boxes"]);
+    bench.write("bad.json", truth.replace("\"image_id\": 2", "\"image_id\": 5"));
+    bench
+        .run(&evaluate.replace("gt.json", "bad.json"))
+        .fails(2, &["bad.json", "annotation 1 is of image 5"]);
+    bench
+        .run(&format!("{DIGITS} --metric map"))
+        .fails(2, &["`map` needs labels that are boxes", "GT.json"]);
+    bench
+        .run(&format!("{DIGITS} --labels eval_y.npy --metric miou"))
+        .fails(2, &["`miou` needs labels that are maps"]);
+}
