@@ -371,7 +371,10 @@ fn bad_data_is_named() {
         ),
         ("wide.npy", &["wide.npy", "f64", "f32"]),
         ("empty.npy", &["empty.npy", "no sample"]),
-        ("nan.npy", &["nan.npy", "NaN", "sample 0"]),
+        (
+            "nan.npy",
+            &["nan.npy: sample 0 of `image` holds NaN at element 0"],
+        ),
         ("text.npy", &["text.npy", "not a NumPy array"]),
         ("text.txt", &["text.txt", ".npy"]),
         ("other=calib_x.npy", &["`other`", "`image`"]),

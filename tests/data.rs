@@ -111,7 +111,7 @@ fn wrong_data_is_named() {
     assert!(files.get(0).is_ok());
     assert_eq!(
         files.get(1).unwrap_err().reason.split(" (").next(),
-        Some("sample 1 holds NaN at element 1")
+        Some("sample 1 of `x` holds NaN at element 1")
     );
     assert!(
         open(&floats, &[&folder.path().join("none.npy")])

@@ -40,6 +40,21 @@ pub(super) fn of_model(path: &Path, error: Error) -> Failure {
     }
 }
 
+/// Why a model was not compiled with calibration data from these files.
+pub(super) fn of_build(path: &Path, calibration: &[String], error: Error) -> Failure {
+    match error {
+        // Of a sample without such values, which are found when it is read: what the model makes of it.
+        Error::Quantize(error @ QuantizeError::NotFinite { .. }) => {
+            let message = format!("{}: {error}", calibration.join(", "));
+            Failure::usage(message).with_help(
+                "look for the sample in the preprocessing that made it, and whether it is scaled as the model expects; \
+                 else the model divides by zero or overflows on it",
+            )
+        }
+        error => of_model(path, error),
+    }
+}
+
 fn of_quantize(path: &Path, error: QuantizeError) -> Failure {
     let model = path.display();
     match error {

@@ -8,7 +8,7 @@ use tinsmith::data::coco::Coco;
 use tinsmith::data::csv;
 use tinsmith::data::npy::Array;
 use tinsmith::evaluate::{
-    self, BoxSettings, Change, Estimate, Labels, Layer, Metric, MetricKind, Report, Subject, Unit,
+    self, BoxSettings, Change, Estimate, Labels, Layer, Metric, MetricKind, Outside, Report, Subject, Unit,
 };
 use tinsmith::ir::Samples;
 
@@ -85,6 +85,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
         json: json!({
             "metrics": report.metrics.iter().map(metric_json).collect::<Vec<_>>(),
             "layers": report.layers.iter().map(layer_json).collect::<Vec<_>>(),
+            "outside": report.outside.iter().map(outside_json).collect::<Vec<_>>(),
         }),
         failure: args.max_drop.and_then(|limit| gate(&report.metrics, limit)),
     })
@@ -219,6 +220,7 @@ fn text(report: &Report) -> String {
         ]);
     }
     text.push_str(&layers.render());
+    text.push_str(&outside_text(&report.outside));
     for layer in &report.layers {
         if let Some(diagnosis) = &layer.diagnosis {
             let _ = write!(
@@ -229,6 +231,49 @@ fn text(report: &Report) -> String {
         }
     }
     text
+}
+
+/// Tensors told of in text; JSON has them all.
+const MOST_OUTSIDE: usize = 10;
+
+/// The inputs that leave the calibrated ranges, and the tensors that do so most.
+fn outside_text(outside: &[Outside]) -> String {
+    if outside.is_empty() {
+        return String::new();
+    }
+    let mut told: Vec<&Outside> = outside.iter().collect();
+    told.sort_by(|a, b| b.is_input.cmp(&a.is_input).then(b.share.total_cmp(&a.share)));
+    let mut table = Table::new(&[
+        "tensor",
+        ">outside %",
+        ">samples",
+        ">range",
+        ">worst",
+        ">in sample",
+    ]);
+    for outside in told.iter().take(MOST_OUTSIDE) {
+        let name = elided(&outside.tensor);
+        table.row([
+            if outside.is_input {
+                format!("{name} (input)")
+            } else {
+                name
+            },
+            number(outside.share * 100.0),
+            outside.samples.to_string(),
+            format!("[{}, {}]", number(outside.low), number(outside.high)),
+            number(outside.worst),
+            outside.worst_sample.to_string(),
+        ]);
+    }
+    let rest = match told.len().saturating_sub(MOST_OUTSIDE) {
+        0 => String::new(),
+        rest => format!("  … and {rest} more\n"),
+    };
+    format!(
+        "\n  outside the calibrated range, and cut off there:\n{}{rest}",
+        table.render()
+    )
 }
 
 /// A figure with as many digits as its size deserves.
@@ -256,6 +301,19 @@ fn metric_json(metric: &Metric) -> Value {
         "lost": metric.change.map(|change| change.lost),
         "won": metric.change.map(|change| change.won),
         "p_value": metric.change.map(|change| change.p_value),
+    })
+}
+
+fn outside_json(outside: &Outside) -> Value {
+    json!({
+        "tensor": outside.tensor,
+        "input": outside.is_input,
+        "low": outside.low,
+        "high": outside.high,
+        "share": outside.share,
+        "samples": outside.samples,
+        "worst": outside.worst,
+        "worst_sample": outside.worst_sample,
     })
 }
 

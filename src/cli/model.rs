@@ -349,7 +349,7 @@ impl CompileArgs {
         let bar = Bar::new();
         let progress = |what: &str, done, total| bar.show(what, done, total);
         tinsmith::build(target, graph, &*samples, options, &progress)
-            .map_err(|error| error::of_model(&model.model, error))
+            .map_err(|error| error::of_build(&model.model, &self.calibration, error))
     }
 }
 

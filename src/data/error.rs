@@ -97,8 +97,10 @@ pub enum DataProblem {
         found: Shape,
     },
     /// A sample holds a NaN or an infinity.
-    #[error("sample {sample} holds {value} at element {element}")]
+    #[error("sample {sample} of `{input}` holds {value} at element {element}")]
     NotFinite {
+        /// The input that it is for.
+        input: String,
         /// Index of the sample.
         sample: usize,
         /// Index of the element within it.

@@ -247,6 +247,7 @@ impl Samples for Files {
                 let data = convert(data, input.ty.dtype, self.integers);
                 match first_not_finite(&data) {
                     Some((element, value)) => Err(DataProblem::NotFinite {
+                        input: input.name.clone(),
                         sample: index,
                         element,
                         value,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::guard::{bounds, real};
 use super::means::cosine_of;
 use crate::ir::{Handle, Program, QuantGraph, TensorInfo};
 use crate::op::quant::{QuantParams, QuantTensor};
@@ -121,16 +122,14 @@ impl<'p> Probes<'p> {
         if reference.shape != tensor.ty.shape {
             return Sums::default();
         }
-        let (scale, zero_point) = (f64::from(params.scale), params.zero_point);
-        let real = |q: i32| f64::from(q - zero_point) * scale;
+        let real = |code: i32| real(*params, code);
         // Where the model is quantized already, the reference holds the integers.
         let is_float = reference.data.dtype().is_float();
         let wanted = reference.to_f64();
         let wanted = wanted
             .into_iter()
             .map(|x| if is_float { x } else { real(x as i32) });
-        // Within a step of the range's end, rounding could lose as much.
-        let (least, greatest) = (real(-129), real(128));
+        let (least, greatest) = bounds(*params);
         let mut sums = Sums::default();
         for (&byte, wanted) in bytes.iter().zip(wanted) {
             let found = real((byte as i8).into());

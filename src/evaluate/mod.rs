@@ -10,6 +10,7 @@ mod detection;
 mod error;
 mod explained;
 mod f1;
+mod guard;
 mod hits;
 mod interval;
 mod judge;
@@ -26,6 +27,7 @@ use rayon::prelude::*;
 
 pub use detection::{BoxesError, Settings as BoxSettings};
 pub use error::EvaluateError;
+pub use guard::Outside;
 pub use interval::Estimate;
 pub use labels::Labels;
 pub use layers::{COLLAPSED_DB, Diagnosis, Layer};
@@ -37,6 +39,7 @@ use crate::ir::{FloatGraph, Program, Progress, QuantGraph, Samples, TensorInfo};
 use crate::op::tensor::Values;
 use crate::reference::Executor;
 use crate::simulate::{Simulator, edge};
+use guard::Guard;
 use judge::{Both, Judge, Seen};
 use layers::{Probes, Sums};
 
@@ -80,6 +83,8 @@ pub struct Report {
     pub metrics: Vec<Metric>,
     /// One per layer, in the order of the program.
     pub layers: Vec<Layer>,
+    /// The tensors of which something lies outside the calibrated range, inputs first.
+    pub outside: Vec<Outside>,
 }
 
 /// Measures a compiled model on samples. Metrics judge the model's first output.
@@ -96,20 +101,26 @@ pub fn run(
         return Err(EvaluateError::NoSamples);
     }
     let judges = metric::judges(subject.float, options, samples.len())?;
-    show(subject, samples, &judges, progress)?;
+    let guard = Guard::new(subject.float, subject.quant, samples.len());
+    show(subject, samples, &judges, &guard, progress)?;
     let metrics = judges
         .iter()
         .map(|judge| judge.figures())
         .collect::<Result<_, _>>()?;
     let layers = compare_layers(subject, samples, options.layer_samples, progress)?;
-    Ok(Report { metrics, layers })
+    Ok(Report {
+        metrics,
+        layers,
+        outside: guard.report(),
+    })
 }
 
-/// Runs both models on every sample and shows the judges what they give.
+/// Runs both models on every sample, shows the judges what they give, and the guard what comes about.
 fn show(
     subject: Subject<'_>,
     samples: &dyn Samples,
     judges: &[Box<dyn Judge + '_>],
+    guard: &Guard<'_>,
     progress: Progress<'_>,
 ) -> Result<(), EvaluateError> {
     let executor = Executor::new(subject.float)?;
@@ -122,8 +133,10 @@ fn show(
             |simulator, sample| {
                 let simulator = simulator.as_mut().map_err(|error| error.clone())?;
                 let inputs = samples.get(sample)?;
+                let mut outside = Vec::new();
+                let mut look = |tensor, values: &Values| guard.look(&mut outside, tensor, values);
                 let outputs = Both {
-                    float: executor.run(&inputs)?,
+                    float: executor.observe(&inputs, &mut look)?,
                     quantized: infer(simulator, &inputs, &mut |_, _| ())?,
                 };
                 let seen = Seen {
@@ -135,6 +148,7 @@ fn show(
                 for judge in judges {
                     judge.see(&seen)?;
                 }
+                guard.put(sample, outside);
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 progress("evaluating", done, samples.len());
                 Ok(())

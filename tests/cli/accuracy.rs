@@ -153,3 +153,76 @@ fn boxes_are_held_against_coco_labels() {
         .run(&format!("{DIGITS} --labels eval_y.npy --metric miou"))
         .fails(2, &["`miou` needs labels that are maps"]);
 }
+
+#[test]
+fn what_calibration_has_not_seen_is_told() {
+    let bench = Bench::new();
+    let model = Onnx::new(13)
+        .input("x", [1, 4])
+        .node("Relu", &["x"], &["y"], vec![])
+        .output("y");
+    bench.write("relu.onnx", model.bytes());
+    bench.array("calib.npy", &[1, 4], &Data::F32(vec![-1.0, 0.0, 1.0, 1.0]));
+    let data = [
+        [0.5, -1.0, 1.0, 0.0],
+        [3.0, -1.5, 1.0, 0.0],
+        [0.5, -4.0, 2.0, 0.0],
+    ];
+    bench.array("x.npy", &[3, 4], &Data::F32(data.concat()));
+    let evaluate = "evaluate relu.onnx --target mps2-an386 --calibration calib.npy --data";
+    let json = bench
+        .run(&format!("{evaluate} x.npy --format json"))
+        .works()
+        .json();
+    let outside = json["outside"].as_array().unwrap();
+    assert_eq!(outside.len(), 2, "{json}");
+    let x = &outside[0];
+    assert_eq!((&x["tensor"], &x["input"]), (&"x".into(), &true.into()));
+    assert_eq!((&x["share"], &x["samples"]), (&(4.0 / 12.0).into(), &2.into()));
+    assert_eq!((&x["worst"], &x["worst_sample"]), (&(-4.0).into(), &2.into()));
+    assert!(
+        (x["low"].as_f64().unwrap() + 1.0).abs() < 0.01 && (x["high"].as_f64().unwrap() - 1.0).abs() < 0.01
+    );
+    let y = &outside[1];
+    assert_eq!((&y["tensor"], &y["input"]), (&"y".into(), &false.into()));
+    assert_eq!((&y["worst"], &y["worst_sample"]), (&3.0.into(), &1.into()));
+    let text = bench.run(&format!("{evaluate} x.npy")).works().stdout;
+    assert!(
+        text.contains("outside the calibrated range") && text.contains("x (input)"),
+        "{text}"
+    );
+    // What was calibrated with is inside.
+    let json = bench
+        .run(&format!("{evaluate} calib.npy --format json"))
+        .works()
+        .json();
+    assert_eq!(json["outside"], Value::Array(vec![]));
+}
+
+#[test]
+fn what_a_model_makes_of_calibration_data_is_told_with_the_file() {
+    let bench = Bench::new();
+    let model = Onnx::new(13)
+        .input("x", [1, 2])
+        .input("z", [1, 2])
+        .node("Exp", &["x"], &["e"], vec![])
+        .node("Add", &["e", "z"], &["y"], vec![])
+        .output("y");
+    bench.write("exp.onnx", model.bytes());
+    bench.array("fine.npy", &[2, 2], &Data::F32(vec![0.0; 4]));
+    bench.array("large.npy", &[2, 2], &Data::F32(vec![0.0, 1.0, 0.0, 100.0]));
+    let compile = "compile exp.onnx --target mps2-an386 --calibration";
+    bench
+        .run(&format!("{compile} large.npy --calibration z=fine.npy"))
+        .fails(
+            2,
+            &[
+                "large.npy, z=fine.npy: sample 1 makes `e` hold inf",
+                "scaled as the model expects",
+            ],
+        );
+    bench.array("inf.npy", &[2, 2], &Data::F32(vec![0.0, 0.0, f32::INFINITY, 0.0]));
+    bench
+        .run(&format!("{compile} z=inf.npy --calibration x=fine.npy"))
+        .fails(2, &["inf.npy: sample 1 of `z` holds inf at element 0"]);
+}
