@@ -8,7 +8,7 @@
 //!    │ optimize           folding, fusion, transpose elimination
 //!    │ quantize           FloatGraph + samples → QuantGraph, or QDQ nodes taken as they stand
 //!    │ schedule(target)   QuantGraph → Program: kernels, packing, order, live ranges, memory plan
-//!    │ emit               Program → blob, and from it .bin .hex .elf
+//!    │ emit               Program → blob, and from it .bin .hex .elf; QuantGraph → QDQ .onnx
 //!    ▼
 //! tinsmith-runtime on the device == tinsmith-runtime on the host (the simulator)
 //! ```
@@ -21,7 +21,7 @@
 //! - A stage never names another stage; they meet in `ir` types, here.
 //! - No stage reads files, the clock or the environment: same input, same bytes out, on every host. What a stage
 //!   needs of the outside is handed to it ([`ir::Samples`], [`ir::Progress`]).
-//! - Protobuf types stop at [`import`], object-file types at [`emit`].
+//! - Protobuf types stop at [`import`] and at the ONNX writer in [`emit`], object-file types at [`emit`].
 //! - What a quantized graph means is what the blob computes: every operator's lowering proves it or the compile fails.
 
 pub mod data;

@@ -1,5 +1,7 @@
 //! Artifacts: what is written is what is read back, by the runtime and by other people's readers.
 
+pub(crate) mod onnx;
+
 use goblin::elf::Elf;
 use goblin::elf::program_header::PT_LOAD;
 use tinsmith::emit::{self, EmitError, Options};

@@ -1,7 +1,7 @@
 //! Quantization: the threshold solver against exact rational arithmetic, models taken as they stand, calibration.
 
 mod calibrate;
-mod case;
+pub(crate) mod case;
 mod computed;
 mod lowering;
 mod meaning;

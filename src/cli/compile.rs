@@ -29,7 +29,8 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
     /// What to write, comma-separated: `tin` (the blob), `bin` (the same, for flash programmers), `hex` (Intel HEX at
-    /// the target's flash address), `elf` (an object file to link with the firmware).
+    /// the target's flash address), `elf` (an object file to link with the firmware), `onnx` (the quantized model as
+    /// ONNX, with QuantizeLinear and DequantizeLinear, as `STEM.qdq.onnx`).
     #[arg(long, value_enum, value_delimiter = ',', default_value = "tin")]
     emit: Vec<Emit>,
     /// A text file with the name of one class per line, to be kept in the artifact; those of the model's own metadata
@@ -64,7 +65,6 @@ enum Emit {
     C,
     #[value(hide = true)]
     Crate,
-    #[value(hide = true)]
     Onnx,
     #[value(hide = true)]
     Ethosu,
@@ -76,6 +76,14 @@ impl Emit {
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
+    /// What stands behind the model's name: never `onnx` alone, by which the model itself goes.
+    fn extension(self) -> String {
+        match self {
+            Self::Onnx => "qdq.onnx".into(),
+            _ => self.name(),
+        }
+    }
+
     /// The file's bytes.
     fn encode(self, target: &Target, artifact: &Artifact) -> Result<Vec<u8>, Failure> {
         match self {
@@ -83,19 +91,22 @@ impl Emit {
             Self::Bin => emit::bin(target, &artifact.blob).map_err(error::of_emit),
             Self::Hex => emit::hex(target, &artifact.blob).map_err(error::of_emit),
             Self::Elf => emit::elf(target, &artifact.blob).map_err(error::of_emit),
-            Self::Srec | Self::Uf2 | Self::O | Self::C | Self::Crate | Self::Onnx | Self::Ethosu => {
+            Self::Onnx => {
+                emit::onnx(&artifact.quant, &artifact.float.metadata.version).map_err(error::of_emit)
+            }
+            Self::Srec | Self::Uf2 | Self::O | Self::C | Self::Crate | Self::Ethosu => {
                 Err(self.unimplemented())
             }
         }
     }
 
     const fn is_implemented(self) -> bool {
-        matches!(self, Self::Tin | Self::Bin | Self::Hex | Self::Elf)
+        matches!(self, Self::Tin | Self::Bin | Self::Hex | Self::Elf | Self::Onnx)
     }
 
     fn unimplemented(self) -> Failure {
         Failure::usage(format!("`--emit {}` is not implemented", self.name()))
-            .with_help("tin, bin, hex and elf are what there is so far")
+            .with_help("tin, bin, hex, elf and onnx are what there is so far")
     }
 }
 
@@ -112,7 +123,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
     let stem = args.model.stem();
     let mut outputs = Outputs::default();
     for emit in &args.emit {
-        let path = args.output.join(format!("{stem}.{}", emit.name()));
+        let path = args.output.join(format!("{stem}.{}", emit.extension()));
         outputs.add(path, emit.encode(&target, &artifact)?);
     }
     let model = files::read_model(&args.model.model)?;

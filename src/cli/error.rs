@@ -95,6 +95,7 @@ pub(super) fn of_emit(error: EmitError) -> Failure {
         EmitError::FlashTooSmall(_) | EmitError::ImageTooLarge { .. } => {
             Failure::new(Exit::DoesNotFit, error)
         }
+        EmitError::NotOnnx(problems) => Failure::problems("the model cannot be written as ONNX", &problems),
         EmitError::TextTooLong { .. } | EmitError::TooMany { .. } | EmitError::Port { .. } => {
             Failure::new(Exit::Model, error)
         }

@@ -2,6 +2,7 @@
 
 use tinsmith_runtime::BlobError;
 
+use crate::ir::Problem;
 use crate::target::FlashTooSmall;
 
 /// Why an artifact cannot be written.
@@ -73,4 +74,7 @@ pub enum EmitError {
     /// The object writer refuses.
     #[error("elf: {0}")]
     Object(String),
+    /// Operators that have no form in ONNX, all of them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    NotOnnx(Vec<Problem>),
 }

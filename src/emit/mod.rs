@@ -2,7 +2,8 @@
 //!
 //! [`blob()`] writes the artifact that the runtime reads; `.tin` is the blob itself. From a blob and its target,
 //! [`bin()`] makes a raw flash image, [`hex()`] an Intel HEX file, [`elf()`] an ELF file that debuggers and flash tools
-//! load at the target's flash address, and [`manifest()`] says in JSON what it is.
+//! load at the target's flash address, and [`manifest()`] says in JSON what it is. [`onnx()`] writes the quantized graph
+//! behind the program as an ONNX model.
 //!
 //! The same program gives the same bytes: no clock, no path, no host enters. Object-file types stop here.
 
@@ -11,12 +12,14 @@ mod elf;
 mod error;
 mod hex;
 mod manifest;
+mod onnx;
 
 pub use blob::{Options, blob};
 pub use elf::elf;
 pub use error::EmitError;
 pub use hex::hex;
 pub use manifest::manifest;
+pub use onnx::onnx;
 
 use tinsmith_runtime::Blob;
 

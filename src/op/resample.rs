@@ -134,7 +134,7 @@ impl Operator for Resample {
 
 impl Resample {
     /// The axes in their order.
-    fn axes(&self) -> impl Iterator<Item = &AlongAxis> {
+    pub fn axes(&self) -> impl Iterator<Item = &AlongAxis> {
         std::iter::once(&self.first).chain(&self.second)
     }
 

@@ -11,6 +11,7 @@ use tinsmith::target::Target;
 use tinsmith::{emit, schedule};
 
 use super::meaning;
+use crate::emit::onnx::codes_read_again;
 
 /// A seeded generator of codes and scales.
 pub(crate) struct Random(u32);
@@ -176,8 +177,26 @@ impl Case {
         outputs.unwrap()[0].iter().map(|&byte| byte as i8).collect()
     }
 
-    /// Runs some inputs both ways.
+    /// Runs some inputs every way: what the graph means, its blob, and the blob of the graph written as ONNX.
     pub(crate) fn check(mut self) {
+        let (given, got) = self.runs();
+        let given: Vec<Vec<&[u8]>> = given
+            .iter()
+            .map(|bytes| bytes.iter().map(Vec::as_slice).collect())
+            .collect();
+        if let Some(again) = codes_read_again(&self.graph, &given) {
+            assert_eq!(again, got, "written as ONNX: {:?}", self.graph.nodes[0].op);
+        }
+    }
+
+    /// The same of what ONNX writes in several operators, which have no int8 form one by one.
+    pub(crate) fn check_blob(mut self) {
+        self.runs();
+    }
+
+    /// Some inputs, and the outputs of the blob, which are what the graph means.
+    #[allow(clippy::type_complexity, reason = "bytes of ports of runs, twice")]
+    fn runs(&mut self) -> (Vec<Vec<Vec<u8>>>, Vec<Vec<Vec<u8>>>) {
         let blob = self.blob();
         let mut simulator = Simulator::new(&blob).unwrap();
         let shapes: Vec<Shape> = self
@@ -186,6 +205,8 @@ impl Case {
             .iter()
             .map(|&input| self.graph.tensors[input].ty.shape.clone())
             .collect();
+        let mut all_bytes = Vec::new();
+        let mut all_got = Vec::new();
         for _ in 0..4 {
             let inputs: Vec<Values> = shapes
                 .iter()
@@ -199,8 +220,11 @@ impl Case {
                 .run(&bytes.iter().map(Vec::as_slice).collect::<Vec<_>>())
                 .unwrap();
             let wanted = meaning::outputs(&self.graph, &inputs);
-            let got: Vec<i8> = got[0].iter().map(|&byte| byte as i8).collect();
-            assert_eq!(got, wanted[0].as_i8().unwrap(), "{:?}", self.graph.nodes[0].op);
+            let codes: Vec<i8> = got[0].iter().map(|&byte| byte as i8).collect();
+            assert_eq!(codes, wanted[0].as_i8().unwrap(), "{:?}", self.graph.nodes[0].op);
+            all_bytes.push(bytes);
+            all_got.push(got);
         }
+        (all_bytes, all_got)
     }
 }

@@ -194,7 +194,12 @@ fn products_of_computed_matrices_are_exact() {
                 case.input("b", b, other)
             };
             case.node(Op::MatMul(MatMul {}), &[x, y], to);
-            case.check();
+            // Read again, a constant is weights, which lie around zero.
+            if constant {
+                case.check_blob();
+            } else {
+                case.check();
+            }
         }
     }
 }
@@ -282,7 +287,7 @@ fn weighted_resampling_is_exact() {
                 let wanted = means(&codes, &rows, &columns, denominators, from.zero_point);
                 assert_eq!(case.codes(&[codes]), wanted, "{denominators:?}");
             } else {
-                case.check();
+                case.check_blob();
             }
         }
     }
@@ -297,7 +302,7 @@ fn weighted_resampling_is_exact() {
         weights: vec![-0.09375, 0.59375, 0.59375, -0.09375, 0.0, 1.0, -0.25, 0.25],
     };
     case.node(Op::Resample(along.into()), &[x], to);
-    case.check();
+    case.check_blob();
 }
 
 #[test]
