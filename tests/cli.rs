@@ -216,6 +216,7 @@ fn evaluate_compares_float_and_int8() {
             layer["cosine"].as_f64().unwrap() > 0.98 && layer["saturated"].is_f64(),
             "{layer}"
         );
+        assert!(layer["isolated_sqnr_db"].is_null(), "{layer}");
     }
     bench.run(&format!("{evaluate} --max-drop 5")).works();
     let gate = bench.run(&format!("{evaluate} --max-drop -1"));

@@ -3,6 +3,7 @@
 //! The models here are a Relu: what goes in, comes out, so that the numbers judged are those written down.
 
 mod boxes;
+mod layers;
 
 use tinsmith::data::csv;
 use tinsmith::data::npy::{self, Array};

@@ -60,6 +60,10 @@ pub(super) struct Args {
     /// Samples over which layers are compared.
     #[arg(long, value_name = "N", default_value_t = 32)]
     layer_samples: usize,
+    /// Measures each layer with parameters by itself too: SQNR at the model's worst output where that layer alone is
+    /// quantized. Takes one more float run per layer and sample; `--layer-samples` limits them.
+    #[arg(long)]
+    isolated: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
@@ -148,6 +152,7 @@ fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure>
         boxes,
         groups,
         layer_samples: args.layer_samples,
+        isolated: args.isolated,
     })
 }
 
@@ -210,16 +215,7 @@ fn text(report: &Report) -> String {
         }
     }
     text.push('\n');
-    let mut layers = Table::new(&["layer", ">SQNR dB", ">cosine", ">saturated %"]);
-    for layer in &report.layers {
-        layers.row([
-            elided(&layer.name),
-            sqnr(layer),
-            format!("{:.5}", layer.cosine),
-            format!("{:.2}", layer.saturated * 100.0),
-        ]);
-    }
-    text.push_str(&layers.render());
+    text.push_str(&layers_text(&report.layers));
     text.push_str(&outside_text(&report.outside));
     for layer in &report.layers {
         if let Some(diagnosis) = &layer.diagnosis {
@@ -231,6 +227,38 @@ fn text(report: &Report) -> String {
         }
     }
     text
+}
+
+/// A row per layer, with what it costs alone where that was measured.
+fn layers_text(layers: &[Layer]) -> String {
+    let saturated = |layer: &Layer| format!("{:.2}", layer.saturated * 100.0);
+    let cosine = |layer: &Layer| format!("{:.5}", layer.cosine);
+    if layers.iter().all(|layer| layer.isolated_db.is_none()) {
+        let mut table = Table::new(&["layer", ">SQNR dB", ">cosine", ">saturated %"]);
+        for layer in layers {
+            table.row([
+                elided(&layer.name),
+                decibel(layer.sqnr_db),
+                cosine(layer),
+                saturated(layer),
+            ]);
+        }
+        return table.render();
+    }
+    let mut table = Table::new(&["layer", ">SQNR dB", ">cosine", ">saturated %", ">alone dB"]);
+    for layer in layers {
+        table.row([
+            elided(&layer.name),
+            decibel(layer.sqnr_db),
+            cosine(layer),
+            saturated(layer),
+            layer.isolated_db.map(decibel).unwrap_or_default(),
+        ]);
+    }
+    format!(
+        "{}  (alone: at the model's worst output, where that layer alone is quantized)\n",
+        table.render()
+    )
 }
 
 /// Tensors told of in text; JSON has them all.
@@ -317,11 +345,11 @@ fn outside_json(outside: &Outside) -> Value {
     })
 }
 
-fn sqnr(layer: &Layer) -> String {
-    if layer.sqnr_db.is_infinite() {
+fn decibel(ratio: f64) -> String {
+    if ratio.is_infinite() {
         "exact".to_owned()
     } else {
-        format!("{:.1}", layer.sqnr_db)
+        format!("{ratio:.1}")
     }
 }
 
@@ -334,6 +362,7 @@ fn layer_json(layer: &Layer) -> Value {
         "sqnr_db": layer.sqnr_db.min(EXACT_DB),
         "cosine": layer.cosine,
         "saturated": layer.saturated,
+        "isolated_sqnr_db": layer.isolated_db.map(|ratio| ratio.min(EXACT_DB)),
         "tensor": layer.tensor,
         "cause": layer.diagnosis.as_ref().map(|diagnosis| &diagnosis.cause),
         "cure": layer.diagnosis.as_ref().map(|diagnosis| &diagnosis.cure),

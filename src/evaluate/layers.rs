@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::decibel;
 use super::guard::{bounds, real};
 use super::means::cosine_of;
 use crate::ir::{Handle, Program, QuantGraph, TensorInfo};
@@ -20,6 +21,9 @@ pub struct Layer {
     pub tensor: String,
     /// Signal to quantization noise in decibels; infinite where there is no noise at all.
     pub sqnr_db: f64,
+    /// The ratio at the worst of the model's outputs where this layer alone is quantized, its weights and its output;
+    /// `None` where that was not measured.
+    pub isolated_db: Option<f64>,
     /// Cosine of the angle to the float model's output.
     pub cosine: f64,
     /// Share of the elements that lie beyond the output's int8 range by more than a step.
@@ -154,6 +158,7 @@ impl<'p> Probes<'p> {
                 name: probe.node.to_owned(),
                 tensor: probe.tensor.name.clone(),
                 sqnr_db: sums.sqnr_db(),
+                isolated_db: None,
                 cosine: cosine_of(sums.product, sums.signal, sums.found),
                 saturated: sums.saturated as f64 / sums.elements as f64,
                 diagnosis: None,
@@ -192,12 +197,7 @@ impl Sums {
     }
 
     fn sqnr_db(&self) -> f64 {
-        if self.noise == 0.0 {
-            f64::INFINITY
-        } else {
-            // A signal of nothing but zeros, disturbed, is as bad as can be told in a finite number.
-            10.0 * libm::log10((self.signal / self.noise).max(1e-20))
-        }
+        decibel(self.signal, self.noise)
     }
 }
 

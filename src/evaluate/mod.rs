@@ -13,6 +13,7 @@ mod f1;
 mod guard;
 mod hits;
 mod interval;
+mod isolated;
 mod judge;
 mod labels;
 mod layers;
@@ -74,6 +75,9 @@ pub struct Options {
     pub groups: Option<Vec<usize>>,
     /// Samples over which layers are compared, spread evenly.
     pub layer_samples: usize,
+    /// Whether each layer with parameters is measured by itself too, which takes one more run of the float model per
+    /// layer and sample.
+    pub isolated: bool,
 }
 
 /// What was measured.
@@ -107,7 +111,13 @@ pub fn run(
         .iter()
         .map(|judge| judge.figures())
         .collect::<Result<_, _>>()?;
-    let layers = compare_layers(subject, samples, options.layer_samples, progress)?;
+    let mut layers = compare_layers(subject, samples, options.layer_samples, progress)?;
+    if options.isolated {
+        let alone = isolated::measure(subject, samples, options.layer_samples, progress)?;
+        for layer in &mut layers {
+            layer.isolated_db = alone.get(&layer.tensor).copied();
+        }
+    }
     Ok(Report {
         metrics,
         layers,
@@ -171,6 +181,22 @@ fn infer(
     Ok(edge::load_all(simulator.blob(), &outputs)?)
 }
 
+/// At most `wanted` of `count` samples, spread evenly.
+fn spread(wanted: usize, count: usize) -> Vec<usize> {
+    let wanted = wanted.min(count);
+    (0..wanted).map(|i| i * count / wanted).collect()
+}
+
+/// A ratio of energies in decibels; infinite where there is no noise at all.
+fn decibel(signal: f64, noise: f64) -> f64 {
+    if noise == 0.0 {
+        f64::INFINITY
+    } else {
+        // A signal of nothing but zeros, disturbed, is as bad as can be told in a finite number.
+        10.0 * libm::log10((signal / noise).max(1e-20))
+    }
+}
+
 /// Compares every layer over some samples, spread evenly.
 fn compare_layers(
     subject: Subject<'_>,
@@ -178,17 +204,17 @@ fn compare_layers(
     wanted: usize,
     progress: Progress<'_>,
 ) -> Result<Vec<Layer>, EvaluateError> {
-    let count = wanted.min(samples.len());
+    let positions = spread(wanted, samples.len());
     let probes = Probes::new(subject.quant, subject.program);
     let executor = Executor::new(subject.float)?;
     let done = AtomicUsize::new(0);
-    let per_sample: Vec<Vec<Sums>> = (0..count)
-        .into_par_iter()
+    let per_sample: Vec<Vec<Sums>> = positions
+        .par_iter()
         .map_init(
             || Simulator::new(subject.blob),
-            |simulator, i| {
+            |simulator, &sample| {
                 let simulator = simulator.as_mut().map_err(|error| error.clone())?;
-                let inputs = samples.get(i * samples.len() / count)?;
+                let inputs = samples.get(sample)?;
                 let mut buffers = probes.buffers();
                 infer(simulator, &inputs, &mut |step, output| {
                     probes.record(&mut buffers, step, output)
@@ -200,7 +226,7 @@ fn compare_layers(
                     }
                 })?;
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                progress("comparing layers", done, count);
+                progress("comparing layers", done, positions.len());
                 Ok(sums)
             },
         )

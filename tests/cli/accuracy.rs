@@ -155,6 +155,23 @@ fn boxes_are_held_against_coco_labels() {
 }
 
 #[test]
+fn layers_are_measured_alone_on_demand() {
+    let bench = Bench::new();
+    let evaluate = format!("{DIGITS} --isolated --layer-samples 4");
+    let json = bench.run(&format!("{evaluate} --format json")).works().json();
+    let layers = json["layers"].as_array().unwrap();
+    let with_weights = ["relu_0", "relu_1", "relu_2", "relu_4", "dense"];
+    for layer in layers {
+        let alone = layer["isolated_sqnr_db"].as_f64();
+        let has_weights = with_weights.contains(&layer["name"].as_str().unwrap());
+        assert_eq!(alone.is_some(), has_weights, "{layer}");
+        assert!(alone.is_none_or(|alone| alone > 30.0), "{layer}");
+    }
+    let text = bench.run(&evaluate).works().stdout;
+    assert!(text.contains("alone dB"), "{text}");
+}
+
+#[test]
 fn what_calibration_has_not_seen_is_told() {
     let bench = Bench::new();
     let model = Onnx::new(13)
