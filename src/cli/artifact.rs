@@ -82,6 +82,7 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::Div(_)
         | Layer::Resample(_)
         | Layer::ReduceF32(_)
+        | Layer::LayerNorm(_)
         | Layer::LayerNormF32(_)
         | Layer::GatherRows(_)
         | Layer::GatherElements(_)

@@ -233,6 +233,7 @@ impl Program {
                 | Layer::ReduceF32(_)
                 | Layer::MatMulF32(_)
                 | Layer::AttentionF32(_)
+                | Layer::LayerNorm(_)
                 | Layer::LayerNormF32(_)
                 | Layer::GatherRows(_)
                 | Layer::GatherElements(_)

@@ -3,20 +3,15 @@
 use tinsmith_runtime::format::PRelu;
 use tinsmith_runtime::kernels::Layer;
 
+use super::exactly::{Exactly, exactly};
 use super::lower::{KernelCall, LowerError, Lowered, Operand, Proof};
-use super::quant::{QuantTensor, Quantization};
+use super::quant::QuantTensor;
 use super::rescale::{self, Codes, Factor, Reach};
 use super::runs::Runs;
 use super::{Binary, OpError, movement};
 
 /// Factors of zero have no mantissa; this one takes every negative code to zero.
 const NOTHING: f32 = f32::MIN_POSITIVE;
-
-/// A slope as steps of a scale, exactly.
-struct Slope {
-    steps: i32,
-    scale: f32,
-}
 
 impl Binary {
     /// One factor for what is not negative, and one for each channel of what is: every accumulator is proven, as there
@@ -28,14 +23,17 @@ impl Binary {
     ) -> Result<Lowered, LowerError> {
         let (x, to) = (inputs[0], rescale::activation(Some(y), "output")?);
         let from = rescale::activation(Some(x), "input")?;
-        let slopes = slopes(inputs[1])?;
+        let slopes = exactly(inputs[1]).ok_or_else(|| {
+            OpError::new("its slopes are not constants with one scale, or reals")
+                .with_help("store them in the model, or compile with --precision f32")
+        })?;
         let [outer, channels, inner] = channels(x, inputs[1], y)?;
-        let factor = |slope: &Slope| {
+        let factor = |slope: &Exactly| {
             let scale = if slope.steps == 0 { NOTHING } else { slope.scale };
             let steps = u8::try_from(slope.steps.unsigned_abs().max(1)).ok()?;
             Factor::new(&[from.scale, scale], &[to.scale], 1)?.of_steps(steps)
         };
-        let one = Slope { steps: 1, scale: 1.0 };
+        let one = Exactly { steps: 1, scale: 1.0 };
         let factors = std::iter::once(&one).chain(&slopes).map(factor);
         let factors: Vec<Factor> = factors
             .collect::<Option<_>>()
@@ -94,32 +92,6 @@ impl Binary {
             ..KernelCall::new(Layer::PRelu(record), vec![source], constants)
         };
         Ok(Lowered::one(call, proof))
-    }
-}
-
-/// The slopes, in their order.
-fn slopes(tensor: &QuantTensor) -> Result<Vec<Slope>, OpError> {
-    let refused = || {
-        OpError::new("its slopes are not constants with one scale, or reals")
-            .with_help("store them in the model, or compile with --precision f32")
-    };
-    let values = tensor.data.as_deref().ok_or_else(refused)?;
-    match (&tensor.quantization, values.as_i8(), values.as_f32()) {
-        (Quantization::PerTensor(params), Some(codes), _) => Ok(codes
-            .iter()
-            .map(|&code| Slope {
-                steps: i32::from(code) - params.zero_point,
-                scale: params.scale,
-            })
-            .collect()),
-        (Quantization::Plain, _, Some(reals)) => Ok(reals
-            .iter()
-            .map(|&real| Slope {
-                steps: if real < 0.0 { -1 } else { i32::from(real != 0.0) },
-                scale: real.abs(),
-            })
-            .collect()),
-        _ => Err(refused()),
     }
 }
 

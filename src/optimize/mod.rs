@@ -109,7 +109,7 @@ pub const PASSES: &[Pass] = &[
     // Behind the softmax in it, and before the reshapes around its products move.
     for_reals("recognize-attention", recognize_attention::recognize_attention),
     // Before the means become pools.
-    for_reals("recognize-layer-norm", recognize_layer_norm::recognize_layer_norm),
+    pass("recognize-layer-norm", recognize_layer_norm::recognize_layer_norm),
     // Before the transposes, which fold into the weights of a Dense but not into a MatMul.
     pass("matmul-to-dense", matmul_to_dense::matmul_to_dense),
     // Before all that looks for neighbours: import puts transposes around every operator with channels.

@@ -14,8 +14,7 @@ use crate::op::{BinaryKind, LayerNorm, Op, ReduceKind, UnaryKind};
 /// Intermediate results may have other readers; they stay for those. A scale or bias has the shape of the axes that are
 /// normalized, or is a constant that broadcasts to it.
 ///
-/// Only for graphs that are computed in reals: there is no integer kernel for all of it, but for its parts. Fires before
-/// `reduce-mean-to-pool` takes the means. Approximate: statistics are kept in f64.
+/// Fires before `reduce-mean-to-pool` takes the means. Approximate: statistics are kept in f64.
 pub(super) fn recognize_layer_norm(graph: &mut FloatGraph) -> usize {
     Draft::sweep(graph, |graph, position| {
         normal(graph, position)

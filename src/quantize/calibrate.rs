@@ -102,7 +102,7 @@ impl Quantizer<'_> {
                 ..
             }) => self.operands(node, |position| position == 1),
             Op::Binary(_) | Op::Concat(_) => self.operands(node, |_| false),
-            Op::BatchNormalization(_) => self.operands(node, |position| position > 0),
+            Op::BatchNormalization(_) | Op::LayerNorm(_) => self.operands(node, |position| position > 0),
             Op::AveragePool(_)
             | Op::BitCast(_)
             | Op::Cast(_)
@@ -123,7 +123,6 @@ impl Quantizer<'_> {
             | Op::DynamicParameters(_)
             | Op::GridSample(_)
             | Op::Attention(_)
-            | Op::LayerNorm(_)
             | Op::MatMul(_)
             | Op::MaxPoolIndices(_)
             | Op::Resample(_)

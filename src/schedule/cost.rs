@@ -45,6 +45,11 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
         Layer::Add(_) | Layer::Mul(_) | Layer::MinMax(_) | Layer::PRelu(_) => {
             [(work, cost.binary_q8), none, none]
         }
+        Layer::LayerNorm(layer) => [
+            (work, 2 * cost.binary_q8 + LONG_DIVISION_Q8),
+            (layer.rows.into(), 64 * LONG_DIVISION_Q8),
+            none,
+        ],
         Layer::Div(_) => [(work, cost.binary_q8 + LONG_DIVISION_Q8), none, none],
         Layer::Resample(_) | Layer::MatMul(_) => {
             [(work, cost.conv_mac_q8), (output, cost.conv_output_q8), none]

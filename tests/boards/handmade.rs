@@ -1,8 +1,8 @@
 //! A blob with a step of every kind, built by hand: what a board must compute as the simulator does, before any model.
 
 use tinsmith_runtime::format::{
-    Add, AveragePool, Conv2d, ConvNd, Delay, Dense, DepthwiseConv2d, Div, Fill, MatMul, MaxPool, MinMax, Mul,
-    PRelu, Resample, Softmax, StridedCopy, Table, Window, Window3,
+    Add, AveragePool, Conv2d, ConvNd, Delay, Dense, DepthwiseConv2d, Div, Fill, LayerNorm, MatMul, MaxPool,
+    MinMax, Mul, PRelu, Resample, Softmax, StridedCopy, Table, Window, Window3,
 };
 use tinsmith_runtime::kernels::{Layer, softmax};
 
@@ -385,7 +385,25 @@ fn computed(
         min,
         max,
     }));
-    vec![(b, 5 * 6 * 6), (c, 5 * 6 * 8), (d, 5 * 6 * 8)]
+    // Rows of 40.
+    let mut block = (1u128 << 62).to_le_bytes().to_vec();
+    block.extend((1u64 << 62 | 12_345).to_le_bytes());
+    block.extend([0; 8]);
+    (0..40).for_each(|_| block.extend(random.range(-(1 << 37), 1 << 37).to_le_bytes()));
+    (0..40).for_each(|_| block.extend(random.range(-1 << 43, 1 << 43).to_le_bytes()));
+    let e = regions.take(5 * 6 * 8);
+    layers.push(Layer::LayerNorm(LayerNorm {
+        ifm: d,
+        ofm: e,
+        constants: parts.constants_block(&block),
+        rows: 6,
+        width: 40,
+        right_shift: 88,
+        ofm_zero_point: -4,
+        min,
+        max,
+    }));
+    vec![(b, 5 * 6 * 6), (c, 5 * 6 * 8), (d, 5 * 6 * 8), (e, 5 * 6 * 8)]
 }
 
 /// Inputs for some inferences of the blob.

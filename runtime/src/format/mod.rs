@@ -24,7 +24,7 @@ pub use float::{
 pub use integrity::digest;
 pub use integrity::{checksum, crc32};
 pub use place::{CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Scatter};
-pub use products::MatMul;
+pub use products::{LayerNorm, MatMul};
 pub(crate) use record::Field;
 pub use record::{
     Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MOST_GUARDS, MaxPool, Mul,

@@ -1,4 +1,4 @@
-//! Records of products of computed int8 tensors; their opcodes start at 112.
+//! Records of products of computed int8 tensors and of normalized rows; their opcodes start at 112.
 
 use super::record::{Field, fields, record};
 
@@ -34,6 +34,33 @@ record! {
         a_zero_point: i8,
         /// Zero point of the right matrices.
         b_zero_point: i8,
+        /// Zero point of the output.
+        ofm_zero_point: i8,
+        /// Least code.
+        min: i8,
+        /// Greatest code.
+        max: i8,
+    }
+}
+
+record! {
+    /// Rows of int8 normalized: `ofm[r][i] = clamp((x − mean) / √(variance + epsilon)·slope[i] + offset[i] + zp)` to nearest, ties to
+    /// even, with the row's mean and variance; see [`crate::kernels::layer_norm`] for the numbers.
+    ///
+    /// Constants block: `epsilon: u128`, `inverse: u64`, padding to 32 bytes, `slopes: i64[width]`, `offsets: i64[width]`.
+    LayerNorm = 113 {
+        /// Arena offset of the input, `[rows][width]`.
+        ifm: u32,
+        /// Arena offset of the output; may equal `ifm`.
+        ofm: u32,
+        /// Offset of the constants block.
+        constants: u32,
+        /// Rows.
+        rows: u32,
+        /// Elements of a row, up to 65536.
+        width: u32,
+        /// What products are shifted right by, but for what the row's deviation asks for: from 33 to 130.
+        right_shift: u8,
         /// Zero point of the output.
         ofm_zero_point: i8,
         /// Least code.

@@ -16,6 +16,7 @@ mod exponential;
 pub mod fill;
 mod filters;
 pub mod float;
+pub mod layer_norm;
 pub mod matmul;
 pub mod max_pool;
 pub mod min_max;
@@ -48,7 +49,7 @@ use crate::format::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, Resampl
 use crate::format::{
     CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Repeat, Scatter,
 };
-use crate::format::{Div, MatMul, PRelu, Resample};
+use crate::format::{Div, LayerNorm, MatMul, PRelu, Resample};
 use crate::lanes::Portable;
 
 /// What records of one kind are proven and executed by.
@@ -138,6 +139,7 @@ pub static ALL: &[Kernel] = &[
     resample::kernel(),
     matmul::kernel(),
     div::kernel(),
+    layer_norm::kernel(),
 ];
 
 /// The kernels that compute in integers alone.
@@ -160,6 +162,7 @@ pub static INT8: &[Kernel] = &[
     resample::kernel(),
     matmul::kernel(),
     div::kernel(),
+    layer_norm::kernel(),
 ];
 
 /// A region of the arena or of the constants section: first byte and bytes.
@@ -317,6 +320,7 @@ layers! {
     Resample,
     MatMul,
     Div,
+    LayerNorm,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.

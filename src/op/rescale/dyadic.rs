@@ -116,6 +116,31 @@ impl Dyadic {
         }
     }
 
+    /// `⌊self · 2^fraction / divisor⌋`, and whether that is exact, for a divisor above zero. Below 2^119 in magnitude; `None`
+    /// beyond. Where it takes more than 78 bits, the lowest may be zeros instead of what they are.
+    pub fn fixed(self, divisor: Self, fraction: i32) -> Option<(i128, bool)> {
+        if self.is_zero() {
+            return Some((0, true));
+        }
+        let bits = |x: i128| 128 - x.unsigned_abs().leading_zeros() as i32;
+        let shift = self.exponent - divisor.exponent + fraction;
+        if bits(self.mantissa) - bits(divisor.mantissa) + shift > 118 {
+            return None;
+        }
+        if shift < -64 {
+            // Mantissas have at most 60 bits.
+            return Some((if self.mantissa < 0 { -1 } else { 0 }, false));
+        }
+        let direct = shift.min(126 - bits(self.mantissa));
+        let (above, below) = if direct >= 0 {
+            (self.mantissa << direct, divisor.mantissa)
+        } else {
+            (self.mantissa, divisor.mantissa << -direct)
+        };
+        let exact = above.rem_euclid(below) == 0;
+        Some((above.div_euclid(below) << (shift - direct), exact))
+    }
+
     /// `self / divisor` to the nearest integer, ties to even, saturated to ±2^16; the divisor is not zero and has at
     /// most 60 mantissa bits.
     pub fn divided(self, divisor: Self) -> i32 {
