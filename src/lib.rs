@@ -131,7 +131,14 @@ pub fn build(
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<Artifact, Error> {
-    let quant = quantize::run(float.clone(), samples, &options.quantize, progress)?;
+    let quant =
+        quantize::run(float.clone(), samples, &options.quantize, progress).map_err(|error| match options
+            .import
+            .encodings
+        {
+            Some(_) => error.of_encodings(),
+            None => error,
+        })?;
     let program = schedule::run(target, &quant, &options.schedule)?;
     let blob = emit::blob(target, &program, &remarks(&float.metadata, &options.emit))?;
     Ok(Artifact {

@@ -3,6 +3,7 @@
 mod calibrate;
 pub(crate) mod case;
 mod computed;
+mod encodings;
 mod lowering;
 mod meaning;
 mod qdq;

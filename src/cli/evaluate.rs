@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use tinsmith::Options;
 use tinsmith::data::coco::Coco;
 use tinsmith::data::csv;
 use tinsmith::data::npy::Array;
@@ -70,12 +71,14 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
     let target = args.target.read()?;
     let options = args.compile.options(&args.model)?;
     // Data and labels are opened before the work begins, so that a wrong file is told at once.
-    let graph = args.model.load(&options)?;
+    let graph = args.model.load(&without_encodings(&options))?;
     let samples = open_samples(&inputs(&graph), &args.data, args.compile.integers())?;
     let evaluation = evaluation(args, samples.len())?;
     let artifact = args.compile.compile(&args.model, &target, &options)?;
+    // With encodings, what is compiled is quantized from the first node on, but the model is still a float one.
+    let is_encoded = options.import.encodings.is_some();
     let subject = Subject {
-        float: &artifact.float,
+        float: if is_encoded { &graph } else { &artifact.float },
         quant: &artifact.quant,
         program: &artifact.program,
         blob: &artifact.blob,
@@ -93,6 +96,13 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
         }),
         failure: args.max_drop.and_then(|limit| gate(&report.metrics, limit)),
     })
+}
+
+/// The options of the float model that encodings are for.
+fn without_encodings(options: &Options) -> Options {
+    let mut options = options.clone();
+    options.import.encodings = None;
+    options
 }
 
 fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure> {

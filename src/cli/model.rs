@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use tinsmith::data::npy::{self, Array};
 use tinsmith::data::{self, Files, Input, IntegerScale, Source};
-use tinsmith::import;
+use tinsmith::import::{self, Encodings};
 use tinsmith::ir::{FloatGraph, NoSamples, Samples};
 use tinsmith::optimize;
 use tinsmith::quantize::{self, Calibrator};
@@ -47,6 +47,10 @@ pub(super) struct ModelArgs {
     /// commas between them.
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
     weights: Vec<PathBuf>,
+    /// Quantizes the float model by the parameters in this file instead of calibration: the encodings that AIMET exports
+    /// beside the model, with `activation_encodings` and `param_encodings`.
+    #[arg(long, value_name = "FILE.json")]
+    encodings: Option<PathBuf>,
     /// Ends the optimizer behind this pass: to find the pass that is to blame.
     #[arg(long, value_name = "PASS", help_heading = "Debugging")]
     stop_after: Option<String>,
@@ -244,8 +248,13 @@ impl ModelArgs {
             let array = Array::open(&value.0).and_then(|array| array.read_values());
             values.insert(name.clone(), array.map_err(error::of_data)?);
         }
+        let encodings = self.encodings.as_deref().map(|path| {
+            let encodings = Encodings::parse(&files::read_text(path)?);
+            encodings.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+        });
         Ok(Options {
             import: import::Options {
+                encodings: encodings.transpose()?,
                 values,
                 bounds: bounds.collect::<BTreeMap<_, _>>(),
                 dims: dims.collect::<BTreeMap<_, _>>(),

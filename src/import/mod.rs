@@ -24,6 +24,7 @@
 mod attrs;
 mod builder;
 mod control;
+mod encodings;
 mod external;
 mod formula;
 mod function;
@@ -52,6 +53,7 @@ use crate::ir::{FloatGraph, Problem};
 use crate::op::OpError;
 use crate::op::tensor::Values;
 
+pub use encodings::{Encodings, EncodingsError};
 pub use external::{FileBytes, Folder};
 pub use ops::operators;
 pub use weights::Weights;
@@ -74,6 +76,8 @@ pub struct Options {
     pub folder: Option<Arc<dyn Folder>>,
     /// Weights that take the place of the initializers of their names.
     pub weights: Vec<Weights>,
+    /// Parameters by which a float model is quantized.
+    pub encodings: Option<Encodings>,
 }
 
 /// Why bytes are no model that can be taken.

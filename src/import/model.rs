@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tinsmith_proto::{FunctionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto};
 
 use super::builder::Builder;
+use super::encodings::apply;
 use super::external::{External, is_external};
 use super::inputs::{Resolver, problem};
 use super::schema::plain_domain;
@@ -30,6 +31,15 @@ pub(super) fn import(
     options: &Options,
 ) -> Result<FloatGraph, ImportError> {
     let mut onnx = model.graph.take().ok_or(ImportError::NoGraph)?;
+    let mut notes = Vec::new();
+    if let Some(encodings) = &options.encodings {
+        let mut external = External::new(options.folder.clone());
+        let (problems, found) = apply(encodings, &mut onnx, &mut model.opset_import, &mut external);
+        if !problems.is_empty() {
+            return Err(ImportError::Problems(problems));
+        }
+        notes = found;
+    }
     let initializers = std::mem::take(&mut onnx.initializer);
     let nodes = std::mem::take(&mut onnx.node);
     let mut import = Import {
@@ -49,7 +59,6 @@ pub(super) fn import(
         unroll: options.unroll,
         noted: BTreeSet::new(),
     };
-    let mut notes = Vec::new();
     import.graph.graph.metadata = metadata::read(&model, &onnx, &mut notes);
     import.graph.graph.notes = notes;
     if !IR_VERSIONS.contains(&model.ir_version) {

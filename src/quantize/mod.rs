@@ -116,6 +116,23 @@ pub enum QuantizeError {
     Invalid(#[from] VerifyError),
 }
 
+impl QuantizeError {
+    /// The same error of a model that is quantized by encodings: what is not quantized lacks one.
+    pub fn of_encodings(self) -> Self {
+        let Self::Problems(mut problems) = self else {
+            return self;
+        };
+        let lacks = problems
+            .iter_mut()
+            .filter(|problem| problem.help.as_deref() == Some(qdq::WAY_OUT));
+        lacks.for_each(|problem| {
+            problem.help =
+                Some("give the tensor an activation encoding of 8 bits, or take `--precision f32`".into());
+        });
+        Self::Problems(problems)
+    }
+}
+
 /// Quantizes a graph. Samples are not touched where the graph is quantized already, or stays in f32.
 ///
 /// # Errors

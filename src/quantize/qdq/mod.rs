@@ -31,7 +31,7 @@ use crate::op::{Op, Pad, PadMode, Reshape};
 use grid::{carried, commutes, moves};
 
 /// What to do about a tensor that is not quantized.
-const WAY_OUT: &str = "put QuantizeLinear and DequantizeLinear around it, compile the float model with calibration data, or take \
+pub(super) const WAY_OUT: &str = "put QuantizeLinear and DequantizeLinear around it, compile the float model with calibration data, or take \
      `--precision f32`";
 
 /// Turns a model with `QuantizeLinear` and `DequantizeLinear` nodes into int8 tensors.
