@@ -4,6 +4,7 @@ mod calibrate;
 pub(crate) mod case;
 mod computed;
 mod encodings;
+mod given;
 mod lowering;
 mod meaning;
 mod qdq;

@@ -1,0 +1,437 @@
+//! Models that come quantized, in all the forms that tools write: their bytes on the simulator against whole numbers.
+//! Scales are whole parts of 2^30 with 24 digits of their own, as floats have: sums of their products are whole numbers.
+
+use tinsmith::Options;
+use tinsmith::ir::NoSamples;
+use tinsmith::op::tensor::{DType, Data, Narrow, Values};
+use tinsmith::quantize::Precision;
+use tinsmith::simulate::{Simulator, edge};
+use tinsmith::target::Target;
+use tinsmith_proto::tensor_proto::DataType;
+
+use super::case::Random;
+use crate::import::onnx::{Onnx, data_type, int, ints};
+
+/// The parts of one that scales count.
+const PARTS: i128 = 1 << 30;
+
+/// A quotient, rounded to even.
+fn rounded(numerator: i128, denominator: i128) -> i64 {
+    let (floor, rest) = (
+        numerator.div_euclid(denominator),
+        numerator.rem_euclid(denominator),
+    );
+    let up = 2 * rest > denominator || (2 * rest == denominator && floor & 1 == 1);
+    (floor + i128::from(up)) as i64
+}
+
+fn product(factors: [i64; 3]) -> i128 {
+    factors.into_iter().map(i128::from).product()
+}
+
+/// Scale, zero point and type of codes.
+#[derive(Clone, Copy)]
+struct Grid {
+    /// In parts.
+    scale: i64,
+    zero: i64,
+    dtype: DType,
+}
+
+impl Grid {
+    const fn new(scale: i64, zero: i64, dtype: DType) -> Self {
+        Self { scale, zero, dtype }
+    }
+
+    /// The code of `numerator / PARTS^power`.
+    fn code(self, numerator: i128, power: u32) -> i64 {
+        let code = rounded(numerator, i128::from(self.scale) * PARTS.pow(power - 1)) + self.zero;
+        match self.dtype {
+            DType::U8 => code.clamp(0, 255),
+            _ => code.clamp(-128, 127),
+        }
+    }
+
+    /// Scale and zero point, as constants of these names.
+    fn constants(self, model: Onnx, name: &str) -> Onnx {
+        let zero = Values::new([], Data::I64(vec![self.zero]).cast(self.dtype));
+        model
+            .constant(&format!("{name}_scale"), &reals([], &[self.scale]))
+            .constant(&format!("{name}_zero"), &zero)
+    }
+}
+
+/// Parts as reals.
+fn reals(shape: impl Into<Vec<usize>>, parts: &[i64]) -> Values {
+    Values::f32(
+        shape,
+        parts.iter().map(|&part| part as f32 / PARTS as f32).collect(),
+    )
+}
+
+fn integers(shape: &[usize], elements: &[i64], dtype: DType) -> Values {
+    Values::new(shape, Data::I64(elements.to_vec()).cast(dtype))
+}
+
+/// Compiles and runs; the problem's text where that fails.
+fn run(model: &Onnx, inputs: &[Values], precision: Precision) -> Result<Vec<Values>, String> {
+    let target = Target::builtin("cortex-a").unwrap();
+    let mut options = Options::default();
+    options.quantize.precision = precision;
+    let artifact = tinsmith::compile(&target, &model.bytes(), &NoSamples, &options, &|_, _, _| ())
+        .map_err(|error| error.to_string())?;
+    let mut simulator = Simulator::new(&artifact.blob).unwrap();
+    let stored = edge::store_all(simulator.blob(), inputs).unwrap();
+    let outputs = simulator.run(&stored.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    Ok(edge::load_all(simulator.blob(), &outputs.unwrap()).unwrap())
+}
+
+/// A layer's numbers: `x [1, 3, 5, 4]`, `weights [4, 3, 3, 3]`, padded by one.
+struct Layer {
+    x: Vec<i64>,
+    weights: Vec<i64>,
+    scales: Vec<i64>,
+    bias: Vec<i64>,
+}
+
+const X: [usize; 4] = [1, 3, 5, 4];
+const W: [usize; 4] = [4, 3, 3, 3];
+const Y: [usize; 4] = [1, 4, 5, 4];
+
+impl Layer {
+    /// Weights between two codes; one scale for all channels, or one each.
+    fn new(seed: u32, [low, high]: [i64; 2], one_scale: bool) -> Self {
+        let mut case = super::case::Case::new(seed);
+        let random: &mut Random = &mut case.random;
+        let mut draw = |low: i64, high: i64| low + i64::from(random.next()) % (high - low + 1);
+        let x = (0..60).map(|_| draw(0, 255)).collect();
+        let weights = (0..108).map(|_| draw(low, high)).collect();
+        let mut scales: Vec<i64> = (0..4).map(|_| draw(1 << 23, (1 << 24) - 1)).collect();
+        if one_scale {
+            scales = vec![scales[0]; 4];
+        }
+        let bias = (0..4).map(|_| draw(-900, 900)).collect();
+        Self {
+            x,
+            weights,
+            scales,
+            bias,
+        }
+    }
+
+    /// The output's codes. Codes of `x` count from the least.
+    fn outputs(&self, x_grid: Grid, y_grid: Grid) -> Vec<i64> {
+        let x_low = if x_grid.dtype == DType::U8 { 0 } else { -128 };
+        let mut codes = Vec::new();
+        for (channel, &scale) in self.scales.iter().enumerate() {
+            for row in 0..5 {
+                for column in 0..4 {
+                    let mut sum = self.bias[channel];
+                    for tap in 0..27 {
+                        let (c, y, x) = (tap / 9, row + tap / 3 % 3, column + tap % 3);
+                        if (1..6).contains(&y) && (1..5).contains(&x) {
+                            let code = self.x[c * 20 + (y - 1) * 4 + x - 1] + x_low;
+                            sum += (code - x_grid.zero) * self.weights[channel * 27 + tap];
+                        }
+                    }
+                    codes.push(y_grid.code(product([sum, x_grid.scale, scale]), 2));
+                }
+            }
+        }
+        codes
+    }
+
+    /// The model around weights `w` that nodes before made, in codes at the edge.
+    fn model(&self, opset: i64, [x_grid, y_grid]: [Grid; 2], weights: impl FnOnce(Onnx) -> Onnx) -> Onnx {
+        let model = Onnx::new(opset).typed_input("x", data_type(x_grid.dtype), X.map(|n| n as i64));
+        let model = y_grid.constants(x_grid.constants(model, "x"), "y");
+        let is_one = self.scales.iter().all(|scale| *scale == self.scales[0]);
+        let steps: Vec<f32> = self
+            .scales
+            .iter()
+            .map(|scale| product([*scale, x_grid.scale, 1]) as f32 / (PARTS * PARTS) as f32)
+            .collect();
+        let steps = if is_one {
+            Values::f32([], vec![steps[0]])
+        } else {
+            Values::f32([4], steps)
+        };
+        let model = model
+            .constant("bias", &integers(&[4], &self.bias, DType::I32))
+            .constant("bias_scale", &steps);
+        let axis = if is_one { Vec::new() } else { vec![int("axis", 0)] };
+        weights(model)
+            .node(
+                "DequantizeLinear",
+                &["x", "x_scale", "x_zero"],
+                &["x_real"],
+                vec![],
+            )
+            .node("DequantizeLinear", &["bias", "bias_scale"], &["bias_real"], axis)
+            .node(
+                "Conv",
+                &["x_real", "w", "bias_real"],
+                &["sum"],
+                vec![ints("pads", &[1; 4])],
+            )
+            .node("QuantizeLinear", &["sum", "y_scale", "y_zero"], &["y"], vec![])
+            .output("y")
+    }
+
+    fn input(&self, grid: Grid) -> Values {
+        let low = if grid.dtype == DType::U8 { 0 } else { -128 };
+        let codes: Vec<i64> = self.x.iter().map(|code| code + low).collect();
+        integers(&X, &codes, grid.dtype)
+    }
+
+    /// Expects the exact codes.
+    fn check(&self, what: &str, model: &Onnx, [x_grid, y_grid]: [Grid; 2]) {
+        let found = run(model, &[self.input(x_grid)], Precision::Int8);
+        let found = found.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let wanted = integers(&Y, &self.outputs(x_grid, y_grid), y_grid.dtype);
+        assert_eq!(found, [wanted], "{what}");
+    }
+}
+
+const INT8: [Grid; 2] = [
+    Grid::new(15_204_353 << 1, 3, DType::I8),
+    Grid::new(11_468_801 << 6, -5, DType::I8),
+];
+const UINT8: [Grid; 2] = [
+    Grid::new(15_204_353 << 1, 131, DType::U8),
+    Grid::new(11_468_801 << 6, 120, DType::U8),
+];
+
+/// Weights behind `DequantizeLinear` with a scale per output channel.
+fn per_channel(model: Onnx, layer: &Layer, codes: &Values, zeros: Option<Values>) -> Onnx {
+    let model = model
+        .constant("codes", codes)
+        .constant("w_scale", &reals([4], &layer.scales));
+    let (model, inputs): (_, &[&str]) = match zeros {
+        Some(zeros) => (model.constant("w_zero", &zeros), &["codes", "w_scale", "w_zero"]),
+        None => (model, &["codes", "w_scale"]),
+    };
+    model.node("DequantizeLinear", inputs, &["w"], vec![int("axis", 0)])
+}
+
+#[test]
+fn every_opset_has_its_form() {
+    let layer = Layer::new(1, [-127, 127], true);
+    for opset in [10, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27] {
+        for grids in [INT8, UINT8] {
+            let model = layer.model(opset, grids, |model| {
+                model
+                    .constant("codes", &integers(&W, &layer.weights, DType::I8))
+                    .constant("w_scale", &reals([], &layer.scales[..1]))
+                    .node("DequantizeLinear", &["codes", "w_scale"], &["w"], vec![])
+            });
+            layer.check(&format!("opset {opset}"), &model, grids);
+        }
+    }
+}
+
+#[test]
+fn weights_come_per_channel_in_every_integer_type() {
+    let narrow = |narrow, zero: i64, layer: &Layer| {
+        let codes = layer
+            .weights
+            .iter()
+            .map(|code| (code + zero) as u8 & 15)
+            .collect();
+        Values::new(W, Data::Narrow(narrow, codes))
+    };
+    for grids in [INT8, UINT8] {
+        let layer = Layer::new(2, [-128, 127], false);
+        let codes = integers(&W, &layer.weights, DType::I8);
+        let model = layer.model(13, grids, |model| per_channel(model, &layer, &codes, None));
+        layer.check("int8", &model, grids);
+        let moved: Vec<i64> = layer.weights.iter().map(|code| code + 128).collect();
+        let codes = integers(&W, &moved, DType::U8);
+        let zeros = integers(&[4], &[128; 4], DType::U8);
+        let model = layer.model(13, grids, |model| per_channel(model, &layer, &codes, Some(zeros)));
+        layer.check("uint8", &model, grids);
+        let layer = Layer::new(3, [-8, 7], false);
+        let codes = narrow(Narrow::I4, 0, &layer);
+        let model = layer.model(21, grids, |model| per_channel(model, &layer, &codes, None));
+        layer.check("int4", &model, grids);
+        let codes = narrow(Narrow::U4, 8, &layer);
+        let zeros = Values::new([4], Data::Narrow(Narrow::U4, vec![8; 4]));
+        let model = layer.model(21, grids, |model| per_channel(model, &layer, &codes, Some(zeros)));
+        layer.check("uint4", &model, grids);
+    }
+}
+
+/// Training tools leave the weights real, and round them in the graph.
+#[test]
+fn weights_may_be_rounded_in_the_graph() {
+    let layer = Layer::new(4, [-127, 127], false);
+    let scale = |index: usize| layer.scales[index] as f32 / PARTS as f32;
+    let real = |index: usize, code: i64| (code as f32 + 0.375) * scale(index);
+    // PyTorch: rounded where they lie.
+    let weights = layer
+        .weights
+        .iter()
+        .enumerate()
+        .map(|(i, &code)| real(i / 27, code));
+    let weights = Values::f32(W, weights.collect());
+    let rounds = |model: Onnx, weights: &Values, axis: i64, made: &str| {
+        let parameters = ["w_scale", "w_zero"];
+        model
+            .constant("w_real", weights)
+            .constant("w_scale", &reals([4], &layer.scales))
+            .constant("w_zero", &integers(&[4], &[0; 4], DType::I8))
+            .node(
+                "QuantizeLinear",
+                &["w_real", parameters[0], parameters[1]],
+                &["codes"],
+                vec![int("axis", axis)],
+            )
+            .node(
+                "DequantizeLinear",
+                &["codes", parameters[0], parameters[1]],
+                &[made],
+                vec![int("axis", axis)],
+            )
+    };
+    let model = layer.model(13, UINT8, |model| rounds(model, &weights, 0, "w"));
+    layer.check("PyTorch", &model, UINT8);
+    // TensorFlow, through tf2onnx: as `[h, w, in, out]`, turned behind it.
+    let places = (0..108).map(|i| (i % 4) * 27 + (i / 4 % 3) * 9 + i / 12);
+    let turned = places.map(|place| real(place / 27, layer.weights[place]));
+    let turned = Values::f32([3, 3, 3, 4], turned.collect());
+    let model = layer.model(13, UINT8, |model| {
+        let perm = vec![ints("perm", &[3, 2, 0, 1])];
+        rounds(model, &turned, 3, "w_turned").node("Transpose", &["w_turned"], &["w"], perm)
+    });
+    layer.check("TensorFlow", &model, UINT8);
+}
+
+#[test]
+fn what_has_no_kernel_is_refused_by_name() {
+    let layer = Layer::new(5, [-127, 127], false);
+    let codes = integers(&W, &layer.weights, DType::I8);
+    for dtype in [DType::I16, DType::U16] {
+        let grids = INT8.map(|grid| Grid { dtype, ..grid });
+        let model = layer.model(21, grids, |model| per_channel(model, &layer, &codes, None));
+        let reason = run(&model, &[], Precision::Int8).unwrap_err();
+        for node in ["X_REAL", "Y"] {
+            let node = format!(
+                "Linear `{node}`: activations need one constant scale and an int8 or uint8 zero point"
+            );
+            assert!(reason.contains(&node), "{reason}");
+        }
+        assert!(reason.contains(dtype.name()), "{reason}");
+    }
+}
+
+#[test]
+fn operators_on_codes_are_the_pairs_around_them() {
+    let layer = Layer::new(6, [-127, 127], false);
+    let [x_grid, y_grid] = UINT8;
+    let model = Onnx::new(10).typed_input("x", DataType::Uint8, X.map(|n| n as i64));
+    let model = y_grid.constants(x_grid.constants(model, "x"), "y");
+    let model = model
+        .constant("w", &integers(&W, &layer.weights, DType::I8))
+        .constant("w_scale", &reals([4], &layer.scales))
+        .constant("w_zero", &integers(&[4], &[0; 4], DType::I8))
+        .constant("bias", &integers(&[4], &layer.bias, DType::I32))
+        .node(
+            "QLinearConv",
+            &[
+                "x", "x_scale", "x_zero", "w", "w_scale", "w_zero", "y_scale", "y_zero", "bias",
+            ],
+            &["y"],
+            vec![ints("pads", &[1; 4])],
+        )
+        .output("y");
+    layer.check("QLinearConv", &model, UINT8);
+
+    // Matrices: rows of x by columns of weights.
+    let x: Vec<i64> = layer.x[..24].to_vec();
+    let weights: Vec<i64> = layer.weights[..96].to_vec();
+    let products = |bias: &[i64]| -> Vec<i64> {
+        let code = |at: usize| {
+            let (row, column) = (at / 8, at % 8);
+            let terms = (0..12).map(|k| (x[row * 12 + k] - x_grid.zero) * weights[k * 8 + column]);
+            let sum = terms.sum::<i64>() + bias[column];
+            y_grid.code(product([sum, x_grid.scale, layer.scales[0]]), 2)
+        };
+        (0..16).map(code).collect()
+    };
+    let matrices = |opset: i64| {
+        let model = Onnx::new(opset).typed_input("x", DataType::Uint8, [2, 12]);
+        let model = y_grid.constants(x_grid.constants(model, "x"), "y");
+        model
+            .constant("w", &integers(&[12, 8], &weights, DType::I8))
+            .constant("w_scale", &reals([], &layer.scales[..1]))
+            .constant("w_zero", &integers(&[], &[0], DType::I8))
+    };
+    let parameters = ["x", "x_scale", "x_zero", "w", "w_scale", "w_zero"];
+    let outputs = ["y_scale", "y_zero"];
+    let x_values = integers(&[2, 12], &x, DType::U8);
+    for opset in [10, 21] {
+        let model = matrices(opset)
+            .node(
+                "QLinearMatMul",
+                &[&parameters[..], &outputs[..]].concat(),
+                &["y"],
+                vec![],
+            )
+            .output("y");
+        let found = run(&model, std::slice::from_ref(&x_values), Precision::Int8).unwrap();
+        assert_eq!(found, [integers(&[2, 8], &products(&[0; 8]), DType::U8)]);
+    }
+    let bias: Vec<i64> = (0..8).map(|i| i * 211 - 700).collect();
+    let mut model = matrices(13)
+        .constant("bias", &integers(&[8], &bias, DType::I32))
+        .node(
+            "QGemm",
+            &[&parameters[..], &["bias"], &outputs[..]].concat(),
+            &["y"],
+            vec![],
+        )
+        .output("y");
+    microsoft(&mut model);
+    let found = run(&model, std::slice::from_ref(&x_values), Precision::Int8).unwrap();
+    assert_eq!(found, [integers(&[2, 8], &products(&bias), DType::U8)]);
+
+    // Sums of tensors of two grids.
+    let other = Grid::new(13_369_345 << 2, 77, DType::U8);
+    let sum_grid = Grid::new(16_515_073 << 2, 120, DType::U8);
+    let model = Onnx::new(13)
+        .typed_input("x", DataType::Uint8, [2, 12])
+        .typed_input("z", DataType::Uint8, [2, 12]);
+    let model = sum_grid.constants(other.constants(x_grid.constants(model, "x"), "z"), "y");
+    let mut model = model
+        .node(
+            "QLinearAdd",
+            &[
+                "x", "x_scale", "x_zero", "z", "z_scale", "z_zero", "y_scale", "y_zero",
+            ],
+            &["y"],
+            vec![],
+        )
+        .output("y");
+    microsoft(&mut model);
+    let z: Vec<i64> = layer.x[24..48].to_vec();
+    let sums = x.iter().zip(&z).map(|(x, z)| {
+        let sum = (x - x_grid.zero) * x_grid.scale + (z - other.zero) * other.scale;
+        sum_grid.code(sum.into(), 1)
+    });
+    let found = run(
+        &model,
+        &[x_values, integers(&[2, 12], &z, DType::U8)],
+        Precision::Int8,
+    )
+    .unwrap();
+    assert_eq!(found, [integers(&[2, 12], &sums.collect::<Vec<_>>(), DType::U8)]);
+}
+
+/// Moves the model's last node to ONNX Runtime's own operators.
+fn microsoft(model: &mut Onnx) {
+    let node = model.graph().node.last_mut().unwrap();
+    node.domain = "com.microsoft".into();
+    let mut opset = model.0.opset_import[0].clone();
+    (opset.domain, opset.version) = ("com.microsoft".into(), 1);
+    model.0.opset_import.push(opset);
+}
