@@ -9,6 +9,7 @@ mod float;
 mod functions;
 mod guards;
 mod layer_norm;
+mod lstm;
 mod movement;
 mod places;
 mod plain;

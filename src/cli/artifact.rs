@@ -47,6 +47,7 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::ConvNdF32(_)
         | Layer::DenseF32(_)
         | Layer::MatMul(_)
+        | Layer::Lstm(_)
         | Layer::MatMulF32(_)
         | Layer::AttentionF32(_)
         | Layer::RecurrentF32(_) => layer.work().unwrap_or(u64::MAX),

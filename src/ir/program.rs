@@ -234,6 +234,7 @@ impl Program {
                 | Layer::MatMulF32(_)
                 | Layer::AttentionF32(_)
                 | Layer::LayerNorm(_)
+                | Layer::Lstm(_)
                 | Layer::LayerNormF32(_)
                 | Layer::GatherRows(_)
                 | Layer::GatherElements(_)

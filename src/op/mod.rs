@@ -38,6 +38,7 @@ mod layer_norm;
 mod layer_norm_codes;
 mod lookup;
 mod lower;
+mod lstm;
 mod matmul;
 mod max_pool;
 mod max_pool_indices;
@@ -103,6 +104,7 @@ pub use grid_sample::{Coordinates, GridSample, SampleMode, SamplePadding};
 pub use layer_norm::LayerNorm;
 pub use lookup::Lookup;
 pub use lower::{KernelCall, LowerError, Lowered, Operand, Proof, View};
+pub use lstm::{Gives, Lstm};
 pub use matmul::MatMul;
 pub use max_pool::MaxPool;
 pub use max_pool_indices::MaxPoolIndices;
@@ -369,6 +371,7 @@ operators! {
     GatherNd,
     LayerNorm,
     Lookup,
+    Lstm,
     MatMul,
     MaxPool,
     NarrowCast,

@@ -171,9 +171,12 @@ impl Operator for Recurrent {
     ) -> Result<Lowered, LowerError> {
         let is_real = real::computes(&inputs[..3], outputs)?;
         if !is_real {
-            return Err(OpError::new("recurrent layers have no int8 kernel")
-                .with_help("compile with --precision f32")
-                .into());
+            return Err(OpError::new(
+                "of recurrent layers, only an LSTM whose functions are ONNX's own, with constant weights and without \
+                 peepholes, clip and lengths, has an int8 kernel",
+            )
+            .with_help("compile with --precision f32")
+            .into());
         }
         if inputs[..3].iter().any(|input| input.ty.is_empty()) {
             return Err(OpError::new("a sequence without elements has no kernel").into());

@@ -124,6 +124,15 @@ impl Draft {
         self.around[tensor.index()].producer
     }
 
+    /// The nodes that read `tensor`, each once.
+    pub(super) fn readers(&self, tensor: Tensor) -> Vec<Place> {
+        let mut readers = self.around[tensor.index()].readers.clone();
+        readers.sort_unstable();
+        readers.dedup();
+        readers.retain(|&place| self.holds(place) && self.nodes[place].inputs.contains(&tensor));
+        readers
+    }
+
     /// Whether `tensor` is an output of the graph.
     pub(super) fn is_output(&self, tensor: Tensor) -> bool {
         self.around[tensor.index()].is_output

@@ -26,6 +26,7 @@ pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
         | Op::GatherElements(_)
         | Op::GatherNd(_)
         | Op::Lookup(_)
+        | Op::Lstm(_)
         | Op::NonMaxSuppression(_)
         | Op::NonZero(_)
         | Op::Scatter(_)

@@ -19,6 +19,7 @@ mod fold_through_moves;
 mod fuse_activation;
 mod fuse_bias;
 mod fuse_pad;
+mod join_lstm;
 mod layer;
 mod limit;
 mod matmul_to_dense;
@@ -118,6 +119,8 @@ pub const PASSES: &[Pass] = &[
     pass("merge-reshapes", merge_reshapes::merge_reshapes),
     // After the transposes, too, which put the axes side by side.
     for_integers("merge-resamples", merge_resamples::merge_resamples),
+    // Behind what makes a Dense of the products and gives it its bias.
+    for_integers("join-lstm", join_lstm::join_lstm),
     // After the transposes, when the spatial axes stand side by side.
     pass("reduce-mean-to-pool", reduce_mean_to_pool::reduce_mean_to_pool),
     // The bias first: a BatchNormalization or a scale behind it then folds into both.

@@ -86,6 +86,7 @@ fn identity(graph: &Draft, node: &Node<FloatTensor>) -> Option<(usize, Clamp)> {
         | Op::GatherElements(_)
         | Op::GatherNd(_)
         | Op::Lookup(_)
+        | Op::Lstm(_)
         | Op::NonMaxSuppression(_)
         | Op::NonZero(_)
         | Op::Scatter(_)

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::params::{integer_params, params_of, passed_through, quantize_constant};
-use super::problem;
 use super::reals::plain;
 use super::scheme::Scheme;
+use super::{about_lstm, problem, weights};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Problem, QuantGraph};
 use crate::op::quant::{QuantTensor, Quantization};
 use crate::op::tensor::{DType, Data, TensorType, Values};
@@ -102,6 +102,7 @@ impl Quantizer<'_> {
                 ..
             }) => self.operands(node, |position| position == 1),
             Op::Binary(_) | Op::Concat(_) => self.operands(node, |_| false),
+            Op::Lstm(_) => self.lstm(node),
             Op::BatchNormalization(_) | Op::LayerNorm(_) => self.operands(node, |position| position > 0),
             Op::AveragePool(_)
             | Op::BitCast(_)
@@ -337,6 +338,25 @@ impl Quantizer<'_> {
             };
             inputs.push(self.constant(&name, values, bias_scales));
         }
+        Some(inputs)
+    }
+
+    /// Inputs of an LSTM: weights and recurrence with a scale for each row, the bias as it is.
+    fn lstm(&mut self, node: &Node<FloatTensor>) -> Option<Vec<Handle<QuantTensor>>> {
+        let mut inputs = self.operands(node, |position| (1..=3).contains(&position))?;
+        for position in [1, 3] {
+            let tensor = &self.graph.tensors[node.inputs[position]];
+            let Some(values) = tensor.data.as_deref().and_then(Values::as_f32) else {
+                let reason = format!("`{}` is not a constant of f32 values", tensor.name);
+                self.problems.push(problem(node, reason, None));
+                return None;
+            };
+            let shape = tensor.ty.shape.clone();
+            let quantized = weights::quantize(values, shape[0], &[], 1.0);
+            let values = Values::new(shape, Data::I8(quantized.codes));
+            inputs[position] = self.constant(&tensor.name, values, quantized.scales);
+        }
+        self.out.notes.push(about_lstm(node));
         Some(inputs)
     }
 

@@ -212,6 +212,16 @@ pub fn is_quantized(graph: &FloatGraph) -> bool {
         || graph.bodies.iter().any(is_quantized)
 }
 
+/// What has to be said of an LSTM.
+fn about_lstm<T>(node: &Node<T>) -> String {
+    format!(
+        "{} `{}`: its states have 16 bits and its functions come from a table; codes are next to what reals would give, not \
+         proven equal",
+        node.op.name(),
+        node.name
+    )
+}
+
 /// A problem of a node.
 fn problem<T>(node: &Node<T>, reason: impl Into<String>, help: Option<&str>) -> Problem {
     Problem {

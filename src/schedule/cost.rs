@@ -51,7 +51,7 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
             none,
         ],
         Layer::Div(_) => [(work, cost.binary_q8 + LONG_DIVISION_Q8), none, none],
-        Layer::Resample(_) | Layer::MatMul(_) => {
+        Layer::Resample(_) | Layer::MatMul(_) | Layer::Lstm(_) => {
             [(work, cost.conv_mac_q8), (output, cost.conv_output_q8), none]
         }
         Layer::Compare(_) | Layer::BinaryInteger(_) | Layer::Select(_) | Layer::Convert(_) => {

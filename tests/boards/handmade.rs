@@ -1,8 +1,8 @@
 //! A blob with a step of every kind, built by hand: what a board must compute as the simulator does, before any model.
 
 use tinsmith_runtime::format::{
-    Add, AveragePool, Conv2d, ConvNd, Delay, Dense, DepthwiseConv2d, Div, Fill, LayerNorm, MatMul, MaxPool,
-    MinMax, Mul, PRelu, Resample, Softmax, StridedCopy, Table, Window, Window3,
+    Add, AveragePool, Conv2d, ConvNd, Delay, Dense, DepthwiseConv2d, Div, Fill, LayerNorm, Lstm, MatMul,
+    MaxPool, MinMax, Mul, PRelu, Resample, Softmax, StridedCopy, Table, Window, Window3,
 };
 use tinsmith_runtime::kernels::{Layer, softmax};
 
@@ -234,7 +234,8 @@ pub(crate) fn blob() -> Vec<u8> {
         element_bytes: 1,
         use_table: 1,
     }));
-    let (l, state) = (regions.take(80), regions.take(80));
+    // Of the state, the delay has 80 bytes and the recurrence the rest.
+    let (l, state) = (regions.take(80), regions.take(80 + 64));
     layers.push(Layer::Delay(Delay {
         ifm: k,
         ofm: l,
@@ -280,24 +281,25 @@ pub(crate) fn blob() -> Vec<u8> {
         left_shift: 0,
     }));
 
-    let outputs = computed(random, &mut parts, &mut layers, &mut regions, n);
+    let outputs = computed(random, &mut parts, &mut layers, &mut regions, [n, state + 80]);
 
     parts.layers = layers;
     parts.inputs = vec![(x, x_bytes)];
     parts.outputs = vec![(k, 80), (l, 80), (m, 80), (n, 8 * 8 * 6)];
     parts.outputs.extend(outputs);
-    parts.state = (state, 80);
+    parts.state = (state, 80 + 64);
     parts.arena_bytes = regions.0;
     parts.blob()
 }
 
-/// Steps over computed tensors, from one of 8 rows, 8 columns and 6 channels on; gives what they leave behind.
+/// Steps over computed tensors, from one of 8 rows, 8 columns and 6 channels on, with room for the last one's state; gives
+/// what they leave behind.
 fn computed(
     random: &mut Random,
     parts: &mut Parts,
     layers: &mut Vec<Layer>,
     regions: &mut Regions,
-    x: u32,
+    [x, room]: [u32; 2],
 ) -> Vec<(u32, u32)> {
     let (min, max) = (-128, 127);
     let slopes: Vec<(i32, u8)> = (0..6).map(|_| rescale(random, 8)).collect();
@@ -403,7 +405,52 @@ fn computed(
         min,
         max,
     }));
-    vec![(b, 5 * 6 * 6), (c, 5 * 6 * 8), (d, 5 * 6 * 8), (e, 5 * 6 * 8)]
+    let f = regions.take(7 * 8);
+    layers.push(lstm(random, parts, e, f, room));
+    vec![
+        (b, 5 * 6 * 6),
+        (c, 5 * 6 * 8),
+        (d, 5 * 6 * 8),
+        (e, 5 * 6 * 8),
+        (f, 7 * 8),
+    ]
+}
+
+/// Six steps of an LSTM over 10 features and 8 elements of a state, which start with the same bytes as the input.
+fn lstm(random: &mut Random, parts: &mut Parts, ifm: u32, ofm: u32, state: u32) -> Layer {
+    let mut block = Vec::new();
+    (0..513u32).for_each(|k| block.extend(((k * 65535 / 512) as u16).to_le_bytes()));
+    (0..32).for_each(|_| block.extend((random.range(-40_000, 40_000) as i32).to_le_bytes()));
+    // Sums of about 2^14 and 2^19 become about 2^17.
+    (0..64).for_each(|_| block.extend((random.range(1 << 23, (1 << 24) - 1) as i32).to_le_bytes()));
+    block.extend([21; 32]);
+    block.extend([26; 32]);
+    block.extend(random.bytes(32 * (10 + 8)));
+    let (multiplier, shift) = rescale(random, 16);
+    Layer::Lstm(Lstm {
+        ifm,
+        h: ifm + 3,
+        c: ifm + 20,
+        ofm,
+        constants: parts.constants_block(&block),
+        state,
+        steps: 6,
+        batch: 1,
+        features: 10,
+        hidden: 8,
+        h_multiplier: 1 << 23,
+        c_multiplier: 1 << 23,
+        multiplier,
+        h_shift: 15,
+        c_shift: 10,
+        shift,
+        ifm_zero_point: -4,
+        h_zero_point: 1,
+        c_zero_point: -4,
+        ofm_zero_point: 6,
+        backward: 1,
+        cell: 0,
+    })
 }
 
 /// Inputs for some inferences of the blob.

@@ -40,6 +40,13 @@ impl Random {
     }
 }
 
+/// One run of the blob: its inputs, as they are and as bytes, and its outputs.
+struct Run {
+    inputs: Vec<Values>,
+    bytes: Vec<Vec<u8>>,
+    outputs: Vec<Vec<u8>>,
+}
+
 pub(crate) type Tensor = Handle<QuantTensor>;
 
 /// The graph, as it grows.
@@ -194,9 +201,34 @@ impl Case {
         self.runs();
     }
 
+    /// How far codes are from what the graph means, for those of some inputs; of what is next to it, not equal.
+    pub(crate) fn distances(mut self) -> Vec<u8> {
+        let runs = self.simulated();
+        let distances = runs.iter().flat_map(|run| {
+            let wanted = meaning::outputs(&self.graph, &run.inputs);
+            let wanted = wanted[0].as_i8().unwrap().to_vec();
+            run.outputs[0]
+                .iter()
+                .zip(wanted)
+                .map(|(&found, wanted)| (found as i8).abs_diff(wanted))
+        });
+        distances.collect()
+    }
+
     /// Some inputs, and the outputs of the blob, which are what the graph means.
     #[allow(clippy::type_complexity, reason = "bytes of ports of runs, twice")]
     fn runs(&mut self) -> (Vec<Vec<Vec<u8>>>, Vec<Vec<Vec<u8>>>) {
+        let runs = self.simulated();
+        for run in &runs {
+            let wanted = meaning::outputs(&self.graph, &run.inputs);
+            let codes: Vec<i8> = run.outputs[0].iter().map(|&byte| byte as i8).collect();
+            assert_eq!(codes, wanted[0].as_i8().unwrap(), "{:?}", self.graph.nodes[0].op);
+        }
+        runs.into_iter().map(|run| (run.bytes, run.outputs)).unzip()
+    }
+
+    /// Some inputs, and what the blob gives for them.
+    fn simulated(&mut self) -> Vec<Run> {
         let blob = self.blob();
         let mut simulator = Simulator::new(&blob).unwrap();
         let shapes: Vec<Shape> = self
@@ -205,8 +237,7 @@ impl Case {
             .iter()
             .map(|&input| self.graph.tensors[input].ty.shape.clone())
             .collect();
-        let mut all_bytes = Vec::new();
-        let mut all_got = Vec::new();
+        let mut runs = Vec::new();
         for _ in 0..4 {
             let inputs: Vec<Values> = shapes
                 .iter()
@@ -216,15 +247,15 @@ impl Case {
                 .iter()
                 .map(|values| values.as_i8().unwrap().iter().map(|&code| code as u8).collect())
                 .collect();
-            let got = simulator
+            let outputs = simulator
                 .run(&bytes.iter().map(Vec::as_slice).collect::<Vec<_>>())
                 .unwrap();
-            let wanted = meaning::outputs(&self.graph, &inputs);
-            let codes: Vec<i8> = got[0].iter().map(|&byte| byte as i8).collect();
-            assert_eq!(codes, wanted[0].as_i8().unwrap(), "{:?}", self.graph.nodes[0].op);
-            all_bytes.push(bytes);
-            all_got.push(got);
+            runs.push(Run {
+                inputs,
+                bytes,
+                outputs,
+            });
         }
-        (all_bytes, all_got)
+        runs
     }
 }

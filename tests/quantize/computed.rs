@@ -5,7 +5,7 @@ use num_rational::BigRational;
 use tinsmith::op::quant::QuantParams;
 use tinsmith::op::rescale::{Codes, Fit, Side, quotient};
 use tinsmith::op::tensor::Values;
-use tinsmith::op::{AlongAxis, Binary, BinaryKind, Clamp, LayerNorm, MatMul, Op, Resample};
+use tinsmith::op::{AlongAxis, Binary, BinaryKind, Clamp, Gives, LayerNorm, Lstm, MatMul, Op, Resample};
 
 use super::case::Case;
 use super::lowering::refusal;
@@ -447,4 +447,42 @@ fn normalizations_without_numbers_are_refused() {
     };
     case.node(Op::LayerNorm(op), &[x], params);
     assert!(refusal(&case).contains("epsilon"));
+}
+
+#[test]
+fn an_lstm_is_next_to_its_meaning() {
+    for seed in 0..6 {
+        for gives in [Gives::States, Gives::Cell] {
+            let mut case = Case::new(seed + 200);
+            let (steps, batch, features, hidden) = (6, 2, 9, 5);
+            let from = case.random.params();
+            let unit = QuantParams {
+                scale: 1.0 / 128.0,
+                zero_point: 0,
+            };
+            let wide = QuantParams {
+                scale: 4.0 / 128.0,
+                zero_point: 3,
+            };
+            let x = case.input("x", &[steps, batch, features], from);
+            let weights = case.weights(&[4 * hidden, features]);
+            let bias = (0..4 * hidden).map(|i| (i as f32).sin()).collect();
+            let bias = case.plain("bias", Values::f32([4 * hidden], bias));
+            let recurrence = case.weights(&[4 * hidden, hidden]);
+            case.graph.tensors[recurrence].name = "recurrence".into();
+            let h = case.input("h", &[batch * hidden], unit);
+            let c = case.input("c", &[batch * hidden], wide);
+            let to = if gives == Gives::States { unit } else { wide };
+            let op = Lstm {
+                gives,
+                backward: seed % 2 == 1,
+            };
+            case.node(Op::Lstm(op), &[x, weights, bias, recurrence, h, c], to);
+            // Of states of 16 bits, a code is off by one at most, and seldom.
+            let off = case.distances();
+            assert!(off.iter().all(|&distance| distance <= 1), "{seed} {gives:?}");
+            let differ = off.iter().filter(|&&distance| distance > 0).count();
+            assert!(differ * 50 <= off.len(), "{differ} of {}", off.len());
+        }
+    }
 }

@@ -12,6 +12,7 @@ pub mod metadata;
 mod place;
 mod products;
 mod record;
+mod sequence;
 mod windows;
 
 pub use control::{MOST_NESTING, Repeat};
@@ -30,6 +31,7 @@ pub use record::{
     Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MOST_GUARDS, MaxPool, Mul,
     Softmax, StridedCopy, Table, WHEN_FALSE, Window,
 };
+pub use sequence::Lstm;
 pub use windows::{
     ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, Resample, ResampleF32, RoiAlignF32, Window3,
 };

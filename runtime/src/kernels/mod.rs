@@ -17,6 +17,7 @@ pub mod fill;
 mod filters;
 pub mod float;
 pub mod layer_norm;
+pub mod lstm;
 pub mod matmul;
 pub mod max_pool;
 pub mod min_max;
@@ -49,7 +50,7 @@ use crate::format::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, Resampl
 use crate::format::{
     CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Repeat, Scatter,
 };
-use crate::format::{Div, LayerNorm, MatMul, PRelu, Resample};
+use crate::format::{Div, LayerNorm, Lstm, MatMul, PRelu, Resample};
 use crate::lanes::Portable;
 
 /// What records of one kind are proven and executed by.
@@ -140,6 +141,7 @@ pub static ALL: &[Kernel] = &[
     matmul::kernel(),
     div::kernel(),
     layer_norm::kernel(),
+    lstm::kernel(),
 ];
 
 /// The kernels that compute in integers alone.
@@ -163,6 +165,7 @@ pub static INT8: &[Kernel] = &[
     matmul::kernel(),
     div::kernel(),
     layer_norm::kernel(),
+    lstm::kernel(),
 ];
 
 /// A region of the arena or of the constants section: first byte and bytes.
@@ -321,6 +324,7 @@ layers! {
     MatMul,
     Div,
     LayerNorm,
+    Lstm,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.

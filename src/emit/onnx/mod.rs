@@ -141,6 +141,7 @@ fn write_node(writer: &mut Writer<'_>, node: &Node<QuantTensor>) -> Result<(), O
         Op::GridSample(op) => return places::grid_sample(writer, node, op),
         Op::LayerNorm(op) => statistics::layer_norm(writer, node, op),
         Op::Lookup(_) => return Err(no_form("a table of values by key")),
+        Op::Lstm(op) => recurrent::lstm(writer, node, op),
         Op::MatMul(_) => layers::matmul(writer, node),
         Op::MaxPool(op) => windows::max_pool(writer, node, op),
         Op::MaxPoolIndices(op) => windows::max_pool_indices(writer, node, op),

@@ -1,5 +1,5 @@
 //! Recurrent layers. Their products with the inputs are nodes of their own here, so the weights of the ONNX operator are
-//! the identity.
+//! the identity; but for a whole LSTM, which is ONNX's own.
 
 use super::message::{count, float, floats, int, word, words};
 use super::order::Order;
@@ -8,7 +8,7 @@ use super::writer::Writer;
 use crate::ir::Node;
 use crate::op::quant::QuantTensor;
 use crate::op::tensor::Values;
-use crate::op::{Cell, Function, Recurrent};
+use crate::op::{Cell, Function, Gives, Lstm, Recurrent};
 
 /// ONNX's name of a function, and whether it has an alpha and a beta: lists of these have no entry for those without.
 fn name(function: Function) -> (&'static str, bool, bool) {
@@ -106,4 +106,42 @@ pub(super) fn recurrent(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &Recur
     };
     let y = w.own("Concat", &[&all, &made[1], &cell], vec![int("axis", 0)]);
     w.write(node.outputs[0], Order::Own, y);
+}
+
+pub(super) fn lstm(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &Lstm) {
+    let (x_shape, recurrence_shape) = (w.shape(node.inputs[0]), w.shape(node.inputs[3]));
+    let (steps, batch, features) = (x_shape[0], x_shape[1], x_shape[2]);
+    let (rows, hidden) = (recurrence_shape[0], recurrence_shape[1]);
+    let x = w.read(node.inputs[0], Order::Own);
+    let in_shape = |w: &mut Writer<'_>, index: usize, shape: &[usize]| {
+        let input = w.read(node.inputs[index], Order::Own);
+        w.reshaped(&input, shape)
+    };
+    let weights = in_shape(w, 1, &[1, rows, features]);
+    let bias = in_shape(w, 2, &[1, rows]);
+    let recurrence = in_shape(w, 3, &[1, rows, hidden]);
+    let h = in_shape(w, 4, &[1, batch, hidden]);
+    let c = in_shape(w, 5, &[1, batch, hidden]);
+    let zeros = Values::f32([1, rows], vec![0.0; rows]);
+    let zeros = Values::new([1, rows], zeros.data.cast(w.dtype(node.outputs[0])));
+    let zeros = w.constant("zeros", &zeros);
+    let biases = joined(w, &[&bias, &zeros], 1);
+    let attributes = vec![
+        count("hidden_size", hidden),
+        word("direction", if op.backward { "reverse" } else { "forward" }),
+    ];
+    let inputs = [&x, &weights, &recurrence, &biases, "", &h, &c];
+    match op.gives {
+        Gives::States => {
+            let made = w.add_many("LSTM", &inputs, attributes, 2);
+            let all = w.reshaped(&made[0], &[steps, batch, hidden]);
+            let y = w.own("Concat", &[&all, &made[1]], vec![int("axis", 0)]);
+            w.write(node.outputs[0], Order::Own, y);
+        }
+        Gives::Cell => {
+            let made = w.add_many("LSTM", &inputs, attributes, 3);
+            let y = w.own("Identity", &[&made[2]], Vec::new());
+            w.write(node.outputs[0], Order::Own, y);
+        }
+    }
 }

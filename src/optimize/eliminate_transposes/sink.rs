@@ -249,6 +249,7 @@ fn passed(graph: &Draft, node: &Node<FloatTensor>, before: &Transposed) -> Optio
         | Op::GatherElements(_)
         | Op::GatherNd(_)
         | Op::Lookup(_)
+        | Op::Lstm(_)
         | Op::GridSample(_)
         | Op::Attention(_)
         | Op::LayerNorm(_)

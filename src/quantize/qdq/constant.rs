@@ -63,6 +63,7 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
         | Op::GatherElements(_)
         | Op::GatherNd(_)
         | Op::Lookup(_)
+        | Op::Lstm(_)
         | Op::NonMaxSuppression(_)
         | Op::NonZero(_)
         | Op::Scatter(_)

@@ -6,7 +6,7 @@ use crate::ir::{FloatTensor, Handle, Node};
 use crate::op::Op;
 use crate::op::quant::{QuantParams, QuantTensor, Quantization};
 use crate::op::tensor::{Data, Values};
-use crate::quantize::problem;
+use crate::quantize::{about_lstm, problem};
 
 /// What to do about weights that are not quantized.
 const QUANTIZE_WEIGHTS: &str = "store them as int8 behind DequantizeLinear, per tensor or per output channel";
@@ -21,6 +21,7 @@ impl Absorber<'_> {
     ) -> Option<Vec<Handle<QuantTensor>>> {
         match &node.op {
             Op::Conv2d(_) | Op::ConvNd(_) | Op::Dense(_) => return self.weighted(node),
+            Op::Lstm(_) => return self.lstm(node),
             Op::AveragePool(_)
             | Op::BatchNormalization(_)
             | Op::Binary(_)
@@ -103,6 +104,22 @@ impl Absorber<'_> {
             return Some(self.constant(input, values, Quantization::Plain));
         }
         self.activation(node, input, commutes)
+    }
+
+    /// The inputs of an LSTM: weights and recurrence have a scale for each row, the bias stays as it is.
+    fn lstm(&mut self, node: &Node<FloatTensor>) -> Option<Vec<Handle<QuantTensor>>> {
+        self.out.notes.push(about_lstm(node));
+        // All of them, so that every problem is seen.
+        let inputs: Vec<_> = node
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(position, &input)| match position {
+                1 | 3 => self.weights(node, input).map(|(weights, _)| weights),
+                _ => self.operand(node, input, false),
+            })
+            .collect();
+        inputs.into_iter().collect()
     }
 
     /// The inputs of a convolution or dense layer.
