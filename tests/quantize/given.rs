@@ -306,6 +306,70 @@ fn weights_may_be_rounded_in_the_graph() {
     layer.check("TensorFlow", &model, UINT8);
 }
 
+/// Weights of nine bits, less their zero point, are sums of two int8 parts.
+#[test]
+fn weights_may_lie_around_any_number() {
+    for (seed, zero) in [(7, 100), (8, 0), (9, 255)] {
+        let layer = Layer::new(seed, [-zero, 255 - zero], false);
+        let moved: Vec<i64> = layer.weights.iter().map(|code| code + zero).collect();
+        let codes = integers(&W, &moved, DType::U8);
+        let zeros = integers(&[4], &[zero; 4], DType::U8);
+        for grids in [INT8, UINT8] {
+            let zeros = Some(zeros.clone());
+            let model = layer.model(13, grids, |model| per_channel(model, &layer, &codes, zeros));
+            layer.check("uint8 weights", &model, grids);
+        }
+    }
+    // A matrix product, and a kernel of its own for each channel.
+    let layer = Layer::new(10, [0, 255], true);
+    let [x_grid, y_grid] = UINT8;
+    let zero = 140;
+    let start = |shape: &[usize]| {
+        let count = shape.iter().product::<usize>();
+        let model = Onnx::new(13).typed_input("x", DataType::Uint8, [1, 4, 3, 2]);
+        let model = y_grid.constants(x_grid.constants(model, "x"), "y");
+        model
+            .constant("codes", &integers(shape, &layer.weights[..count], DType::U8))
+            .constant("w_scale", &reals([], &layer.scales[..1]))
+            .constant("w_zero", &integers(&[], &[zero], DType::U8))
+            .node(
+                "DequantizeLinear",
+                &["codes", "w_scale", "w_zero"],
+                &["w"],
+                vec![],
+            )
+            .node(
+                "DequantizeLinear",
+                &["x", "x_scale", "x_zero"],
+                &["x_real"],
+                vec![],
+            )
+    };
+    let finish = |model: Onnx| {
+        model
+            .node("QuantizeLinear", &["sum", "y_scale", "y_zero"], &["y"], vec![])
+            .output("y")
+    };
+    let x = integers(&[1, 4, 3, 2], &layer.x[..24], DType::U8);
+    let term = |x: usize, weight: usize| (layer.x[x] - x_grid.zero) * (layer.weights[weight] - zero);
+    let code = |sum: i64| y_grid.code(product([sum, x_grid.scale, layer.scales[0]]), 2);
+    let model = finish(start(&[2, 5]).node("MatMul", &["x_real", "w"], &["sum"], vec![]));
+    let found = run(&model, std::slice::from_ref(&x), Precision::Int8).unwrap();
+    let wanted = (0..60).map(|at| code((0..2).map(|k| term(at / 5 * 2 + k, k * 5 + at % 5)).sum()));
+    assert_eq!(
+        found,
+        [integers(&[1, 4, 3, 5], &wanted.collect::<Vec<_>>(), DType::U8)]
+    );
+    let group = vec![int("group", 4)];
+    let model = finish(start(&[4, 1, 3, 2]).node("Conv", &["x_real", "w"], &["sum"], group));
+    let found = run(&model, std::slice::from_ref(&x), Precision::Int8).unwrap();
+    let wanted = (0..4).map(|channel| code((0..6).map(|k| term(channel * 6 + k, channel * 6 + k)).sum()));
+    assert_eq!(
+        found,
+        [integers(&[1, 4, 1, 1], &wanted.collect::<Vec<_>>(), DType::U8)]
+    );
+}
+
 #[test]
 fn what_has_no_kernel_is_refused_by_name() {
     let layer = Layer::new(5, [-127, 127], false);

@@ -126,11 +126,11 @@ impl Stored {
         Some((codes.to_vec(), self.zero_points.clone()))
     }
 
-    /// int8 codes around zero, output channels outermost, with a scale for each.
+    /// The integers less their zero points, output channels outermost, with a scale for each.
     ///
     /// # Errors
     /// Says what is in the way.
-    pub(super) fn symmetric(&self) -> Result<(Vec<i8>, Vec<f32>), String> {
+    pub(super) fn centred(&self) -> Result<Centred, String> {
         let channels = self.codes.shape.first().copied().unwrap_or(1);
         let per_channel = self.scales.len() > 1;
         if per_channel && (self.axis != 0 || self.scales.len() != channels) {
@@ -147,25 +147,62 @@ impl Stored {
             ));
         };
         let row = (codes.len() / channels.max(1)).max(1);
-        let centred: Option<Vec<i8>> = codes
-            .iter()
-            .enumerate()
-            .map(|(i, &code)| {
-                let channel = if per_channel { i / row } else { 0 };
-                i8::try_from(i64::from(code) - zero_points[channel]).ok()
-            })
-            .collect();
-        let centred = centred.ok_or("less its zero point it leaves int8")?;
-        let scales = if per_channel {
-            self.scales.clone()
-        } else {
-            vec![self.scales[0]; channels]
-        };
-        Ok((centred, scales))
+        let centred = codes.iter().enumerate().map(|(i, &code)| {
+            let channel = if per_channel { i / row } else { 0 };
+            // Both lie within int8, as stored integers and zero points of one type do.
+            (i64::from(code) - zero_points[channel]) as i16
+        });
+        Ok(Centred {
+            shape: self.codes.shape.clone(),
+            weights: centred.collect(),
+            scales: if per_channel {
+                self.scales.clone()
+            } else {
+                vec![self.scales[0]; channels]
+            },
+        })
     }
 
     /// The element type.
     pub(super) fn dtype(&self) -> DType {
         self.codes.data.dtype()
+    }
+}
+
+/// Integer weights around zero, of up to nine bits.
+pub(super) struct Centred {
+    shape: Vec<usize>,
+    weights: Vec<i16>,
+    /// One per output channel.
+    pub(super) scales: Vec<f32>,
+}
+
+impl Centred {
+    /// Whether some lie beyond int8.
+    pub(super) fn leaves_int8(&self) -> bool {
+        self.weights.iter().any(|&weight| i8::try_from(weight).is_err())
+    }
+
+    /// The weights as int8: as they are, or in two parts of half the size each, which lie one behind the other along the
+    /// last axis.
+    pub(super) fn codes(&self, in_two_parts: bool) -> (Vec<usize>, Vec<i8>) {
+        if !in_two_parts {
+            return (
+                self.shape.clone(),
+                self.weights.iter().map(|&weight| weight as i8).collect(),
+            );
+        }
+        let mut shape = self.shape.clone();
+        let row = shape.last().copied().unwrap_or(1).max(1);
+        if let Some(last) = shape.last_mut() {
+            *last *= 2;
+        }
+        // Each half of −255 to 255 lies within int8.
+        let halves = self.weights.chunks(row).flat_map(|row| {
+            let low = row.iter().map(|weight| weight.div_euclid(2) as i8);
+            let rest = row.iter().map(|weight| (weight - weight.div_euclid(2)) as i8);
+            low.chain(rest)
+        });
+        (shape, halves.collect())
     }
 }

@@ -19,6 +19,7 @@ mod constant;
 mod grid;
 mod operands;
 mod reals;
+mod uneven;
 
 use std::collections::HashSet;
 use std::sync::Arc;

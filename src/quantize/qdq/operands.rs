@@ -11,6 +11,15 @@ use crate::quantize::{about_lstm, problem};
 /// What to do about weights that are not quantized.
 const QUANTIZE_WEIGHTS: &str = "store them as int8 behind DequantizeLinear, per tensor or per output channel";
 
+/// The weights of a layer.
+struct Weights {
+    tensor: Handle<QuantTensor>,
+    /// One per output channel.
+    scales: Vec<f32>,
+    /// Whether they are sums of two parts, which lie side by side along the input channels.
+    in_two_parts: bool,
+}
+
 impl Absorber<'_> {
     /// The inputs of a node, or `None` behind problems that were listed. `commutes` says that it only moves or
     /// compares its inputs.
@@ -127,7 +136,15 @@ impl Absorber<'_> {
         let x = *node.inputs.first()?;
         let activation = self.activation(node, x, false);
         let weights = self.weights(node, *node.inputs.get(1)?);
-        let (activation, (weights, scales)) = (activation?, weights?);
+        let (mut activation, weights) = (activation?, weights?);
+        let Weights {
+            tensor: weights,
+            scales,
+            in_two_parts,
+        } = weights;
+        if in_two_parts {
+            activation = self.twice(node, activation)?;
+        }
         let params = self.grid(x)?;
         let mut inputs = vec![activation, weights];
         if let Some(&bias) = node.inputs.get(2) {
@@ -136,25 +153,31 @@ impl Absorber<'_> {
         Some(inputs)
     }
 
-    /// Symmetric int8 weights, and the scale of every output channel.
-    fn weights(
-        &mut self,
-        node: &Node<FloatTensor>,
-        tensor: Handle<FloatTensor>,
-    ) -> Option<(Handle<QuantTensor>, Vec<f32>)> {
+    /// int8 weights around zero.
+    fn weights(&mut self, node: &Node<FloatTensor>, tensor: Handle<FloatTensor>) -> Option<Weights> {
         let name = &self.graph.tensors[tensor].name;
         let found = match stored(self.graph, tensor) {
-            None => Err("they are not constant integers behind DequantizeLinear".into()),
-            Some(stored) => stored.symmetric().map(|found| (stored.codes.shape, found)),
+            None => Err(
+                "they are reals, or integers with scales in blocks, not integers with a scale per channel"
+                    .into(),
+            ),
+            Some(stored) => stored.centred(),
         };
         match found {
-            Ok((shape, (codes, scales))) => {
+            Ok(centred) => {
+                let in_two_parts = centred.leaves_int8();
+                let (shape, codes) = centred.codes(in_two_parts);
+                let scales = centred.scales;
                 let quantization = Quantization::PerChannel {
                     axis: 0,
                     scales: scales.clone(),
                 };
                 let values = Values::new(shape, Data::I8(codes));
-                Some((self.constant(tensor, values, quantization), scales))
+                Some(Weights {
+                    tensor: self.constant(tensor, values, quantization),
+                    scales,
+                    in_two_parts,
+                })
             }
             Err(reason) => {
                 let reason = format!("its weights `{name}` are not int8 around zero: {reason}");
