@@ -1,7 +1,7 @@
 //! Quantization: a [`FloatGraph`] becomes a [`QuantGraph`] of int8 tensors.
 //!
-//! A model that brings its own `QuantizeLinear` and `DequantizeLinear` nodes is taken as it stands ([`qdq`]); any
-//! other is calibrated: ranges from samples that the reference executor runs ([`ranges`], [`histogram`]), parameters
+//! A model that brings its own `QuantizeLinear` and `DequantizeLinear` nodes is taken as it stands ([`qdq`]), and samples
+//! give what it lacks ([`complete`]); any other is calibrated: ranges from samples that the reference executor runs ([`ranges`], [`histogram`]), parameters
 //! from the ranges ([`calibrate`]), symmetric weights per output channel ([`weights`]).
 //!
 //! With [`Precision::F32`], a float model stays as it is ([`reals`]), and so do the parts of a quantized one that have no
@@ -10,6 +10,7 @@
 //! This stage does not judge whether an operator has an integer kernel; lowering does.
 
 mod calibrate;
+mod complete;
 mod histogram;
 mod params;
 mod qdq;
@@ -133,7 +134,7 @@ impl QuantizeError {
     }
 }
 
-/// Quantizes a graph. Samples are not touched where the graph is quantized already, or stays in f32.
+/// Quantizes a graph. Samples are not touched where all of it is quantized already, or stays in f32.
 ///
 /// # Errors
 /// See [`QuantizeError`].
@@ -148,7 +149,7 @@ pub fn run(
         return Err(QuantizeError::Problems(loops));
     }
     let mut quant = if is_quantized(&graph) {
-        qdq::absorb(&graph, options.precision).map_err(QuantizeError::Problems)?
+        complete::absorb(graph, samples, options, progress)?
     } else if options.precision == Precision::F32 {
         reals::keep(&graph)
     } else {

@@ -2,7 +2,7 @@
 //! Scales are whole parts of 2^30 with 24 digits of their own, as floats have: sums of their products are whole numbers.
 
 use tinsmith::Options;
-use tinsmith::ir::NoSamples;
+use tinsmith::ir::{NoSamples, SampleError, Samples};
 use tinsmith::op::tensor::{DType, Data, Narrow, Values};
 use tinsmith::quantize::Precision;
 use tinsmith::simulate::{Simulator, edge};
@@ -368,6 +368,89 @@ fn weights_may_lie_around_any_number() {
         found,
         [integers(&[1, 4, 1, 1], &wanted.collect::<Vec<_>>(), DType::U8)]
     );
+}
+
+/// Samples that are there already.
+struct Given(Vec<Vec<Values>>);
+
+impl Samples for Given {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn get(&self, index: usize) -> Result<Vec<Values>, SampleError> {
+        Ok(self.0[index].clone())
+    }
+}
+
+/// Training tools leave some tensors real. Samples give those parameters, as they do in a float model, and nothing else.
+#[test]
+fn what_a_model_leaves_real_comes_from_samples() {
+    let layer = Layer::new(11, [-127, 127], false);
+    let codes = integers(&W, &layer.weights, DType::I8);
+    let quantized = layer.model(13, INT8, |model| per_channel(model, &layer, &codes, None));
+    // The same without QuantizeLinear at the end, and with a real input.
+    let mut open = quantized.clone();
+    let graph = open.graph();
+    graph
+        .node
+        .retain(|node| node.op_type != "QuantizeLinear" && node.output[0] != "x_real");
+    let sum = graph.node.last_mut().unwrap();
+    (sum.input[0], sum.output[0]) = ("x".into(), "y".into());
+    graph.input[0] = Onnx::new(13).input("x", X.map(|n| n as i64)).graph().input[0].clone();
+    let refusal = run(&open, &[], Precision::Int8).unwrap_err();
+    assert!(refusal.contains("give calibration data"), "{refusal}");
+
+    let x: Vec<f32> = layer.x.iter().map(|&code| code as f32 / 64.0 - 1.5).collect();
+    let sample = vec![Values::f32(X, x.clone())];
+    let options = Options::default();
+    let graph = tinsmith::load(&open.bytes(), &options).unwrap();
+    let target = Target::builtin("cortex-a").unwrap();
+    let samples = Given(vec![sample.clone()]);
+    let artifact = tinsmith::build(&target, graph, &samples, &options, &|_, _, _| ()).unwrap();
+    let notes = artifact.quant.notes.iter();
+    let completed =
+        notes.filter(|note| note.contains("is not quantized in the model, and is by the samples"));
+    assert_eq!(completed.count(), 2, "{:?}", artifact.quant.notes);
+
+    // The weights are the model's own, and both ends have the ranges that were met.
+    let [x_scale, y_scale] = [&artifact.quant.inputs, &artifact.quant.outputs].map(|ports| {
+        let params = artifact.quant.tensors[ports[0]].params().unwrap();
+        (f64::from(params.scale), f64::from(params.zero_point))
+    });
+    let least = x.iter().fold(0.0f32, |least, &x| least.min(x));
+    let greatest = x.iter().fold(0.0f32, |greatest, &x| greatest.max(x));
+    assert_eq!(x_scale.0, f64::from((greatest - least) / 255.0));
+    let real = |code: i64, (scale, zero): (f64, f64)| (code as f64 - zero) * scale;
+    let round = |real: f64, (scale, zero): (f64, f64)| {
+        ((real / scale).round_ties_even() + zero).clamp(-128.0, 127.0) as i64
+    };
+    let x_codes: Vec<i64> = x.iter().map(|&x| round(x.into(), x_scale)).collect();
+    let mut wanted = Vec::new();
+    for channel in 0..4 {
+        let scale = layer.scales[channel] as f64 / PARTS as f64;
+        // The bias has steps of its own in the file, and of the input's scale in the layer.
+        let step = x_scale.0 * scale;
+        let own = layer.scales[channel] as f64 * INT8[0].scale as f64 / (PARTS * PARTS) as f64;
+        let bias = (layer.bias[channel] as f64 * f64::from(own as f32) / step).round_ties_even() * step;
+        for at in 0..20 {
+            let (row, column) = (at / 4, at % 4);
+            let mut sum = bias;
+            for tap in 0..27 {
+                let (c, y, x) = (tap / 9, row + tap / 3 % 3, column + tap % 3);
+                if (1..6).contains(&y) && (1..5).contains(&x) {
+                    let weight = layer.weights[channel * 27 + tap] as f64 * scale;
+                    sum += real(x_codes[c * 20 + (y - 1) * 4 + x - 1], x_scale) * weight;
+                }
+            }
+            let code = round(sum, y_scale);
+            wanted.push((code as f32 - y_scale.1 as f32) * y_scale.0 as f32);
+        }
+    }
+    let mut simulator = Simulator::new(&artifact.blob).unwrap();
+    let stored = edge::store_all(simulator.blob(), &sample).unwrap();
+    let outputs = simulator.run(&[&stored[0]]).unwrap();
+    let found = edge::load_all(simulator.blob(), &outputs).unwrap();
+    assert_eq!(found, [Values::f32(Y, wanted)]);
 }
 
 #[test]

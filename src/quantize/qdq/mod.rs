@@ -32,14 +32,14 @@ use crate::op::{Op, Pad, PadMode, Reshape};
 use grid::{carried, commutes, moves};
 
 /// What to do about a tensor that is not quantized.
-pub(super) const WAY_OUT: &str = "put QuantizeLinear and DequantizeLinear around it, compile the float model with calibration data, or take \
-     `--precision f32`";
+pub(super) const WAY_OUT: &str =
+    "put QuantizeLinear and DequantizeLinear around it, give calibration data, or take `--precision f32`";
 
 /// Turns a model with `QuantizeLinear` and `DequantizeLinear` nodes into int8 tensors.
 ///
 /// With [`Precision::F32`], tensors without such a form stay reals: those are found one round after the other, as what
 /// a round could not do, until nothing is added.
-pub(super) fn absorb(graph: &FloatGraph, precision: Precision) -> Result<QuantGraph, Vec<Problem>> {
+pub(super) fn absorb(graph: &FloatGraph, precision: Precision) -> Result<QuantGraph, Refused> {
     let mut in_reals = vec![false; graph.tensors.len()];
     loop {
         let mut absorber = Absorber::new(graph, precision, in_reals.clone());
@@ -53,9 +53,20 @@ pub(super) fn absorb(graph: &FloatGraph, precision: Precision) -> Result<QuantGr
         } else if absorber.problems.is_empty() {
             return Ok(absorber.out);
         } else {
-            return Err(absorber.problems);
+            return Err(Refused {
+                problems: absorber.problems,
+                lacking: absorber.lacking,
+            });
         }
     }
+}
+
+/// Why a model cannot be taken.
+pub(super) struct Refused {
+    /// All that stands in the way.
+    pub(super) problems: Vec<Problem>,
+    /// The first real tensor that lies on no grid, or not exactly on the one given, and should.
+    pub(super) lacking: Option<(Handle<FloatTensor>, Option<QuantParams>)>,
 }
 
 pub(super) struct Absorber<'g> {
@@ -69,6 +80,8 @@ pub(super) struct Absorber<'g> {
     pub(super) mapped: Vec<Option<Handle<QuantTensor>>>,
     pub(super) names: HashSet<String>,
     pub(super) problems: Vec<Problem>,
+    /// See [`Refused::lacking`].
+    lacking: Option<(Handle<FloatTensor>, Option<QuantParams>)>,
     precision: Precision,
     /// Which tensors are computed, or given, in reals.
     in_reals: Vec<bool>,
@@ -99,6 +112,7 @@ impl<'g> Absorber<'g> {
                 .map(|(_, tensor)| tensor.name.clone())
                 .collect(),
             problems: Vec::new(),
+            lacking: None,
             precision,
             in_reals,
             reals: vec![None; graph.tensors.len()],
@@ -274,6 +288,7 @@ impl<'g> Absorber<'g> {
         let float = &self.graph.tensors[tensor];
         let Some(params) = self.grid[tensor.index()] else {
             let reason = format!("its output `{}` is not quantized", float.name);
+            self.lack(tensor);
             self.problems.push(problem(node, reason, Some(WAY_OUT)));
             return None;
         };
@@ -285,6 +300,13 @@ impl<'g> Absorber<'g> {
         self.exact[tensor.index()] =
             exact_inputs && !moved.is_empty() && moves(&node.op, self.graph.tensors[moved[0]].ty.dtype);
         Some(self.tensor(tensor, params))
+    }
+
+    /// Notes that a tensor should lie on a grid.
+    fn lack(&mut self, tensor: Handle<FloatTensor>) {
+        if self.graph.tensors[tensor].ty.dtype == DType::F32 {
+            self.lacking.get_or_insert((tensor, self.grid[tensor.index()]));
+        }
     }
 
     /// An input that has to lie on a grid, for a node that computes with it or, commuting, only moves it.
@@ -315,6 +337,7 @@ impl<'g> Absorber<'g> {
                 }
                 Some(_) | None => format!("its input `{}` ({}) is not quantized", float.name, float.ty),
             };
+            self.lack(tensor);
             self.problems.push(problem(node, reason, Some(WAY_OUT)));
         }
         codes
@@ -361,6 +384,7 @@ impl<'g> Absorber<'g> {
                 Some(handle) => self.out.inputs.push(handle),
                 None => {
                     self.want_reals(input);
+                    self.lack(input);
                     self.problems.push(Problem {
                         node: float.name.clone(),
                         operator: "input".into(),
@@ -388,6 +412,7 @@ impl<'g> Absorber<'g> {
             let sound = !float.ty.dtype.is_float() || self.exact[output.index()];
             let Some(handle) = self.mapped[output.index()].filter(|_| sound) else {
                 self.want_reals(output);
+                self.lack(output);
                 self.problems.push(Problem {
                     node: float.name.clone(),
                     operator: "output".into(),

@@ -124,11 +124,28 @@ impl Absorber<'_> {
             .iter()
             .enumerate()
             .map(|(position, &input)| match position {
-                1 | 3 => self.weights(node, input).map(|(weights, _)| weights),
+                1 | 3 => self.even_weights(node, input),
                 _ => self.operand(node, input, false),
             })
             .collect();
         inputs.into_iter().collect()
+    }
+
+    /// int8 weights around zero of a layer that takes no sums of two parts.
+    fn even_weights(
+        &mut self,
+        node: &Node<FloatTensor>,
+        tensor: Handle<FloatTensor>,
+    ) -> Option<Handle<QuantTensor>> {
+        let weights = self.weights(node, tensor)?;
+        if weights.in_two_parts {
+            let name = &self.graph.tensors[tensor].name;
+            let reason =
+                format!("its weights `{name}` are not int8 around zero: less its zero point it leaves int8");
+            self.problems.push(problem(node, reason, Some(QUANTIZE_WEIGHTS)));
+            return None;
+        }
+        Some(weights.tensor)
     }
 
     /// The inputs of a convolution or dense layer.
