@@ -10,7 +10,7 @@ use tinsmith::target::Target;
 use tinsmith_proto::tensor_proto::DataType;
 
 use super::case::Random;
-use crate::import::onnx::{Onnx, data_type, int, ints};
+use crate::import::onnx::{Onnx, data_type, float, int, ints};
 
 /// The parts of one that scales count.
 const PARTS: i128 = 1 << 30;
@@ -368,6 +368,48 @@ fn weights_may_lie_around_any_number() {
         found,
         [integers(&[1, 4, 1, 1], &wanted.collect::<Vec<_>>(), DType::U8)]
     );
+}
+
+/// ONNX Runtime's tool rounds the parameters of batch normalizations too: one of int8, one of int32.
+#[test]
+fn batch_normalization_may_stand_between_codes() {
+    let layer = Layer::new(12, [-127, 127], false);
+    let [x_grid, y_grid] = [UINT8[0], Grid::new(9_468_801 << 4, 120, DType::U8)];
+    let factors: [i64; 3] = [77, -50, 101];
+    let offsets: [i64; 3] = [3, -2, 5];
+    let model = Onnx::new(13).typed_input("x", DataType::Uint8, X.map(|n| n as i64));
+    let model = y_grid.constants(x_grid.constants(model, "x"), "y");
+    // The factors are multiples of 1/64, and the offsets of their product with the input's step.
+    let offset_scale = x_grid.scale as f32 / (1 << 30) as f32;
+    let model = model
+        .constant("factor", &integers(&[3], &factors, DType::I8))
+        .constant("factor_scale", &Values::f32([], vec![1.0 / 64.0]))
+        .constant("offset", &integers(&[3], &offsets, DType::I32))
+        .constant("offset_scale", &Values::f32([], vec![offset_scale]))
+        .constant("mean", &Values::f32([3], vec![0.0; 3]))
+        .constant("variance", &Values::f32([3], vec![1.0; 3]))
+        .node(
+            "DequantizeLinear",
+            &["x", "x_scale", "x_zero"],
+            &["x_real"],
+            vec![],
+        )
+        .node("DequantizeLinear", &["factor", "factor_scale"], &["f"], vec![])
+        .node("DequantizeLinear", &["offset", "offset_scale"], &["o"], vec![])
+        .node(
+            "BatchNormalization",
+            &["x_real", "f", "o", "mean", "variance"],
+            &["sum"],
+            vec![float("epsilon", 0.0)],
+        )
+        .node("QuantizeLinear", &["sum", "y_scale", "y_zero"], &["y"], vec![])
+        .output("y");
+    let found = run(&model, &[layer.input(x_grid)], Precision::Int8).unwrap();
+    let wanted = (0..60).map(|at| {
+        let steps = (layer.x[at] - x_grid.zero) * factors[at / 20] + 64 * offsets[at / 20];
+        y_grid.code(product([steps, x_grid.scale, 1 << 24]), 2)
+    });
+    assert_eq!(found, [integers(&X, &wanted.collect::<Vec<_>>(), DType::U8)]);
 }
 
 /// Samples that are there already.

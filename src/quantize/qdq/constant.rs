@@ -178,6 +178,26 @@ pub(super) struct Centred {
 }
 
 impl Centred {
+    /// Real weights, one for each output channel: a batch normalization that no layer took. Each is its own scale, times a
+    /// power of two that leaves the bias fine steps. `None` of others.
+    pub(super) fn of_single_reals(values: &Values) -> Option<Self> {
+        const STEPS: i16 = 64;
+        let reals = values.as_f32()?;
+        let scales = reals.iter().map(|real| real.abs() / f32::from(STEPS));
+        let scales: Vec<f32> = scales.collect();
+        // A channel of zeros has no steps of its own, and one whose steps are no normal numbers no exact ones.
+        let is_exact =
+            values.shape.first() == Some(&reals.len()) && scales.iter().all(|scale| scale.is_normal());
+        is_exact.then(|| Self {
+            shape: values.shape.clone(),
+            weights: reals
+                .iter()
+                .map(|real| if *real < 0.0 { -STEPS } else { STEPS })
+                .collect(),
+            scales,
+        })
+    }
+
     /// Whether some lie beyond int8.
     pub(super) fn leaves_int8(&self) -> bool {
         self.weights.iter().any(|&weight| i8::try_from(weight).is_err())

@@ -1,7 +1,7 @@
 //! The operands of a quantized model's operators: activations, weights, biases, other constants.
 
 use super::Absorber;
-use super::constant::{Stored, constant, stored};
+use super::constant::{Centred, Stored, constant, stored};
 use crate::ir::{FloatTensor, Handle, Node};
 use crate::op::Op;
 use crate::op::quant::{QuantParams, QuantTensor, Quantization};
@@ -174,10 +174,12 @@ impl Absorber<'_> {
     fn weights(&mut self, node: &Node<FloatTensor>, tensor: Handle<FloatTensor>) -> Option<Weights> {
         let name = &self.graph.tensors[tensor].name;
         let found = match stored(self.graph, tensor) {
-            None => Err(
-                "they are reals, or integers with scales in blocks, not integers with a scale per channel"
-                    .into(),
-            ),
+            None => constant(self.graph, tensor)
+                .and_then(|values| Centred::of_single_reals(&values))
+                .ok_or_else(|| {
+                    "they are reals, or integers with scales in blocks, not integers with a scale per channel"
+                        .into()
+                }),
             Some(stored) => stored.centred(),
         };
         match found {
