@@ -56,21 +56,31 @@ pub(crate) fn measure(
     samples: &Rows,
     options: &Options,
 ) -> Result<Report, EvaluateError> {
+    measure_with(
+        &tinsmith::Options::default(),
+        model,
+        calibration,
+        samples,
+        options,
+    )
+}
+
+pub(crate) fn measure_with(
+    compile: &tinsmith::Options,
+    model: &Onnx,
+    calibration: &Rows,
+    samples: &Rows,
+    options: &Options,
+) -> Result<Report, EvaluateError> {
     let target = Target::named("mps2-an386").unwrap();
     let quiet = |_: &str, _: usize, _: usize| ();
-    let artifact = tinsmith::compile(
-        &target,
-        &model.bytes(),
-        calibration,
-        &tinsmith::Options::default(),
-        &quiet,
-    )
-    .unwrap();
+    let artifact = tinsmith::compile(&target, &model.bytes(), calibration, compile, &quiet).unwrap();
     let subject = Subject {
         float: &artifact.float,
         quant: &artifact.quant,
         program: &artifact.program,
         blob: &artifact.blob,
+        calibration: Some(calibration),
     };
     evaluate::run(subject, samples, options, &quiet)
 }

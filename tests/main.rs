@@ -7,6 +7,7 @@ mod blobs;
 mod boards;
 mod cli;
 mod data;
+mod diagnosis;
 mod emit;
 mod evaluate;
 mod firmware;

@@ -57,6 +57,7 @@ pub(super) fn run(_: &Args) -> Result<Answer, Failure> {
             quant: &artifact.quant,
             program: &artifact.program,
             blob: &artifact.blob,
+            calibration: None,
         },
         &samples,
         &evaluate::Options {

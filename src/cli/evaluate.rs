@@ -9,7 +9,8 @@ use tinsmith::data::coco::Coco;
 use tinsmith::data::csv;
 use tinsmith::data::npy::Array;
 use tinsmith::evaluate::{
-    self, BoxSettings, Change, Estimate, Labels, Layer, Metric, MetricKind, Outside, Report, Subject, Unit,
+    self, BoxSettings, Change, Diagnosis, Estimate, Labels, Layer, Metric, MetricKind, Outside, Report,
+    Subject, Unit,
 };
 use tinsmith::ir::Samples;
 
@@ -65,6 +66,9 @@ pub(super) struct Args {
     /// quantized. Takes one more float run per layer and sample; `--layer-samples` limits them.
     #[arg(long)]
     isolated: bool,
+    /// Looks for the causes of loss even where no layer collapses.
+    #[arg(long)]
+    diagnose: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
@@ -73,6 +77,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
     // Data and labels are opened before the work begins, so that a wrong file is told at once.
     let graph = args.model.load(&without_encodings(&options))?;
     let samples = open_samples(&inputs(&graph), &args.data, args.compile.integers())?;
+    let calibration = args.compile.samples(&graph)?;
     let evaluation = evaluation(args, samples.len())?;
     let artifact = args.compile.compile(&args.model, &target, &options)?;
     // With encodings, what is compiled is quantized from the first node on, but the model is still a float one.
@@ -82,6 +87,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
         quant: &artifact.quant,
         program: &artifact.program,
         blob: &artifact.blob,
+        calibration: Some(&*calibration),
     };
     let bar = Bar::new();
     let progress = |what: &str, done, total| bar.show(what, done, total);
@@ -91,7 +97,8 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
         text: text(&report),
         json: json!({
             "metrics": report.metrics.iter().map(metric_json).collect::<Vec<_>>(),
-            "layers": report.layers.iter().map(layer_json).collect::<Vec<_>>(),
+            "layers": report.layers.iter().map(|layer| layer_json(layer, &report.diagnoses)).collect::<Vec<_>>(),
+            "diagnoses": report.diagnoses.iter().map(diagnosis_json).collect::<Vec<_>>(),
             "outside": report.outside.iter().map(outside_json).collect::<Vec<_>>(),
         }),
         failure: args.max_drop.and_then(|limit| gate(&report.metrics, limit)),
@@ -163,6 +170,7 @@ fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure>
         groups,
         layer_samples: args.layer_samples,
         isolated: args.isolated,
+        diagnose: args.diagnose,
     })
 }
 
@@ -179,7 +187,7 @@ fn gate(metrics: &[Metric], limit: f64) -> Option<Failure> {
             worst.kind.name()
         );
         Failure::new(Exit::Accuracy, message)
-            .with_help("see the layers with the lowest SQNR; more calibration samples or another `--calibrator` may help")
+            .with_help("`--diagnose` looks for the layers that lose, and for causes")
     })
 }
 
@@ -227,15 +235,7 @@ fn text(report: &Report) -> String {
     text.push('\n');
     text.push_str(&layers_text(&report.layers));
     text.push_str(&outside_text(&report.outside));
-    for layer in &report.layers {
-        if let Some(diagnosis) = &layer.diagnosis {
-            let _ = write!(
-                text,
-                "\n  `{}` collapses: {}\n      {}\n",
-                layer.name, diagnosis.cause, diagnosis.cure
-            );
-        }
-    }
+    text.push_str(&diagnoses_text(&report.diagnoses));
     text
 }
 
@@ -269,6 +269,25 @@ fn layers_text(layers: &[Layer]) -> String {
         "{}  (alone: at the model's worst output, where that layer alone is quantized)\n",
         table.render()
     )
+}
+
+/// Causes of loss and what to do about them, the worst first.
+fn diagnoses_text(diagnoses: &[Diagnosis]) -> String {
+    let mut text = String::new();
+    for diagnosis in diagnoses {
+        let alone = diagnosis
+            .isolated_db
+            .map(|ratio| format!(" ({} dB alone)", decibel(ratio)))
+            .unwrap_or_default();
+        let _ = write!(
+            text,
+            "\n  `{}`{alone}: {}\n      {}\n",
+            elided(&diagnosis.name),
+            diagnosis.cause,
+            diagnosis.cause.cure()
+        );
+    }
+    text
 }
 
 /// Tensors told of in text; JSON has them all.
@@ -342,6 +361,18 @@ fn metric_json(metric: &Metric) -> Value {
     })
 }
 
+fn diagnosis_json(diagnosis: &Diagnosis) -> Value {
+    json!({
+        "name": diagnosis.name,
+        "tensor": diagnosis.tensor,
+        "input": diagnosis.is_input,
+        "isolated_sqnr_db": diagnosis.isolated_db.map(|ratio| ratio.min(EXACT_DB)),
+        "cause": diagnosis.cause.name(),
+        "text": diagnosis.cause.to_string(),
+        "cure": diagnosis.cause.cure(),
+    })
+}
+
 fn outside_json(outside: &Outside) -> Value {
     json!({
         "tensor": outside.tensor,
@@ -366,7 +397,10 @@ fn decibel(ratio: f64) -> String {
 /// JSON has no infinity; this stands for a layer without any noise.
 const EXACT_DB: f64 = 200.0;
 
-fn layer_json(layer: &Layer) -> Value {
+fn layer_json(layer: &Layer, diagnoses: &[Diagnosis]) -> Value {
+    let diagnosis = diagnoses
+        .iter()
+        .find(|diagnosis| diagnosis.tensor == layer.tensor);
     json!({
         "name": layer.name,
         "sqnr_db": layer.sqnr_db.min(EXACT_DB),
@@ -374,7 +408,7 @@ fn layer_json(layer: &Layer) -> Value {
         "saturated": layer.saturated,
         "isolated_sqnr_db": layer.isolated_db.map(|ratio| ratio.min(EXACT_DB)),
         "tensor": layer.tensor,
-        "cause": layer.diagnosis.as_ref().map(|diagnosis| &diagnosis.cause),
-        "cure": layer.diagnosis.as_ref().map(|diagnosis| &diagnosis.cure),
+        "cause": diagnosis.map(|diagnosis| diagnosis.cause.to_string()),
+        "cure": diagnosis.map(|diagnosis| diagnosis.cause.cure()),
     })
 }

@@ -332,7 +332,7 @@ impl CompileArgs {
     }
 
     /// The calibration samples; none where none were given.
-    fn samples(&self, graph: &FloatGraph) -> Result<Box<dyn Samples>, Failure> {
+    pub(super) fn samples(&self, graph: &FloatGraph) -> Result<Box<dyn Samples>, Failure> {
         if self.calibration.is_empty() {
             return Ok(Box::new(NoSamples));
         }

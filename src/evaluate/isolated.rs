@@ -1,14 +1,13 @@
-//! What one layer's quantization costs by itself: the float model with the weights and the output of that layer alone
+//! What one place's quantization costs by itself: the float model with the weights and the output of that place alone
 //! made int8 and real again, judged at the model's outputs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::{EvaluateError, Subject, decibel, spread};
-use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Progress, QuantGraph, Samples, TensorInfo};
+use super::{EvaluateError, Subject, decibel};
+use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Samples, TensorInfo};
 use crate::op::quant::{QuantParams, QuantTensor, Quantization};
 use crate::op::tensor::{DType, Data, TensorType, Values};
 use crate::op::{DequantizeLinear, Op, QuantizeLinear};
@@ -17,76 +16,44 @@ use crate::reference::Executor;
 /// Below this ratio of signal to noise, in decibels, a quantized graph's weights are not those of the float graph.
 const LEAST_DB: f64 = 6.0;
 
-/// Signal to noise at the worst of the model's outputs, in decibels, by the tensor that a layer gives: of every layer
-/// with int8 parameters, over `wanted` samples, spread evenly. Layers whose float twin has other weights are left out,
-/// and so is every layer of a model that brings its own quantization.
-///
-/// # Errors
-/// Where a sample cannot be read or the float model does not run.
-pub(super) fn measure(
-    subject: Subject<'_>,
-    samples: &dyn Samples,
-    wanted: usize,
-    progress: Progress<'_>,
-) -> Result<BTreeMap<String, f64>, EvaluateError> {
-    let positions = spread(wanted, samples.len());
-    let layers = layers(subject.float, subject.quant);
-    if positions.is_empty() || layers.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let run = |executor: &Executor<'_>, sample: usize| -> Result<Vec<Vec<f64>>, EvaluateError> {
-        let outputs = executor.run(&samples.get(sample)?)?;
-        let reals = outputs.iter().filter(|output| output.data.dtype().is_float());
-        Ok(reals.map(Values::to_f64).collect())
-    };
-    let executor = Executor::new(subject.float)?;
-    let float: Vec<Vec<Vec<f64>>> = positions
-        .par_iter()
-        .map(|&sample| run(&executor, sample))
-        .collect::<Result<_, _>>()?;
-    drop(executor);
-    let done = AtomicUsize::new(0);
-    let measured: Vec<Option<f64>> = layers
-        .par_iter()
-        .map(|layer| {
-            let graph = layer.alone(subject.float);
-            let executor = Executor::new(&graph)?;
-            let noise = positions
-                .par_iter()
-                .zip(&float)
-                .map(|(&sample, float)| {
-                    let outputs = run(&executor, sample)?;
-                    Ok(outputs
-                        .iter()
-                        .zip(float)
-                        .map(|(found, wanted)| Noise::of(found, wanted))
-                        .collect())
-                })
-                .collect::<Result<Vec<Vec<Noise>>, EvaluateError>>()?;
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            progress("isolating layers", done, layers.len());
-            Ok(worst(&noise))
-        })
-        .collect::<Result<_, EvaluateError>>()?;
-    let named = layers.iter().zip(measured);
-    Ok(named
-        .filter_map(|(layer, db)| Some((layer.tensor.name.clone(), db?)))
-        .collect())
+/// A tensor that is int8 in the quantized graph and real in the float one: an input of the model, or what a node gives.
+pub(super) struct Place<'q> {
+    /// What it is in the quantized graph.
+    pub(super) tensor: &'q QuantTensor,
+    pub(super) params: QuantParams,
+    /// What it is in the float graph.
+    pub(super) handle: Handle<FloatTensor>,
+    /// The node that gives it, in the float graph; `None` of an input.
+    pub(super) node: Option<usize>,
+    /// Inputs of the node that are quantized constants.
+    pub(super) constants: Vec<Constant<'q>>,
 }
 
-/// A layer with parameters, in both graphs.
-struct Layer<'q> {
-    /// The node's place in the float graph.
-    node: usize,
-    /// What it gives, quantized.
-    tensor: &'q QuantTensor,
-    params: QuantParams,
-    /// Inputs of the node that are constants, as the quantized graph has them.
-    constants: Vec<(usize, Values)>,
+/// A quantized constant.
+pub(super) struct Constant<'q> {
+    /// Which input of its node it is.
+    pub(super) position: usize,
+    /// As the quantized graph has it.
+    pub(super) tensor: &'q QuantTensor,
+    /// The reals that it stands for.
+    pub(super) values: Values,
 }
 
-/// The layers of a quantized graph that the float graph has too.
-fn layers<'q>(float: &FloatGraph, quant: &'q QuantGraph) -> Vec<Layer<'q>> {
+/// What of a place is quantized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Its node's weights and bias.
+    Constants,
+    /// The tensor itself.
+    Output,
+    /// Both.
+    All,
+}
+
+/// The places of a quantized graph that the float graph has too, inputs first, in the order of the nodes. Those whose
+/// float twin has other weights are left out, and there are none in a model that brings its own quantization.
+pub(super) fn places<'q>(subject: Subject<'q>) -> Vec<Place<'q>> {
+    let (float, quant) = (subject.float, subject.quant);
     // The float side of a quantized model holds the integers already.
     if float
         .nodes
@@ -95,36 +62,66 @@ fn layers<'q>(float: &FloatGraph, quant: &'q QuantGraph) -> Vec<Layer<'q>> {
     {
         return Vec::new();
     }
+    let inputs = float
+        .inputs
+        .iter()
+        .zip(&quant.inputs)
+        .filter_map(|(&handle, &input)| {
+            let tensor = &quant.tensors[input];
+            let is_real = float.tensors[handle].ty.dtype == DType::F32;
+            is_real.then_some(Place {
+                tensor,
+                params: tensor.params()?,
+                handle,
+                node: None,
+                constants: Vec::new(),
+            })
+        });
     let producers: BTreeMap<&str, usize> = float
         .nodes
         .iter()
         .enumerate()
         .map(|(place, node)| (float.tensors[node.outputs[0]].name(), place))
         .collect();
-    let layer = |node: &'q Node<QuantTensor>| {
+    let place = |node: &'q Node<QuantTensor>| {
         let tensor = &quant.tensors[node.outputs[0]];
         let params = tensor.params()?;
         let place = *producers.get(tensor.name())?;
         let twin = &float.nodes[place];
-        let constants: Vec<(usize, Values)> = node
+        let handle = twin.outputs[0];
+        let constants: Vec<Constant<'q>> = node
             .inputs
             .iter()
             .enumerate()
-            .filter_map(|(position, &input)| Some((position, dequantized(&quant.tensors[input])?)))
+            .filter_map(|(position, &input)| {
+                let tensor = &quant.tensors[input];
+                let values = dequantized(tensor)?;
+                Some(Constant {
+                    position,
+                    tensor,
+                    values,
+                })
+            })
             .collect();
-        let is_twin = |(position, values): &(usize, Values)| {
-            let input = twin.inputs.get(*position).map(|&input| &float.tensors[input]);
-            input.is_some_and(|input| is_near(input, values))
+        let is_twin = |constant: &Constant<'_>| {
+            let input = twin
+                .inputs
+                .get(constant.position)
+                .map(|&input| &float.tensors[input]);
+            input.is_some_and(|input| is_near(input, &constant.values))
         };
-        let is_same = twin.inputs.len() == node.inputs.len() && constants.iter().all(is_twin);
-        (is_same && !constants.is_empty()).then_some(Layer {
-            node: place,
+        let is_same = float.tensors[handle].ty.dtype == DType::F32
+            && twin.inputs.len() == node.inputs.len()
+            && constants.iter().all(is_twin);
+        is_same.then_some(Place {
             tensor,
             params,
+            handle,
+            node: Some(place),
             constants,
         })
     };
-    quant.nodes.iter().filter_map(layer).collect()
+    inputs.chain(quant.nodes.iter().filter_map(place)).collect()
 }
 
 /// The reals that a quantized constant stands for; `None` of what is no constant or not quantized.
@@ -154,60 +151,127 @@ fn is_near(tensor: &FloatTensor, values: &Values) -> bool {
     wanted.ty() == values.ty() && Noise::of(&values.to_f64(), &wanted.to_f64()).db() >= LEAST_DB
 }
 
-impl Layer<'_> {
-    /// The float graph with this layer alone quantized.
-    fn alone(&self, float: &FloatGraph) -> FloatGraph {
-        let mut graph = float.clone();
-        for (position, values) in &self.constants {
+/// The float model's outputs on some samples, and what becomes of them where one place is quantized.
+pub(super) struct Trial<'t> {
+    float: &'t FloatGraph,
+    samples: &'t dyn Samples,
+    /// Which samples.
+    positions: Vec<usize>,
+    /// The reals of all outputs, per sample.
+    wanted: Vec<Vec<Vec<f64>>>,
+}
+
+impl<'t> Trial<'t> {
+    /// # Errors
+    /// Where a sample cannot be read or the float model does not run.
+    pub(super) fn new(
+        float: &'t FloatGraph,
+        samples: &'t dyn Samples,
+        positions: Vec<usize>,
+    ) -> Result<Self, EvaluateError> {
+        let executor = Executor::new(float)?;
+        let wanted = positions
+            .par_iter()
+            .map(|&sample| run(&executor, samples, sample))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            float,
+            samples,
+            positions,
+            wanted,
+        })
+    }
+
+    /// Signal to noise in decibels where a part of a place alone is quantized, at the worst of the model's outputs,
+    /// each taken over all samples; `None` where no output is real.
+    ///
+    /// # Errors
+    /// Where a sample cannot be read or the float model does not run.
+    pub(super) fn cost(&self, place: &Place<'_>, part: Part) -> Result<Option<f64>, EvaluateError> {
+        let graph = alone(self.float, place, part);
+        let executor = Executor::new(&graph)?;
+        let noise = self
+            .positions
+            .par_iter()
+            .zip(&self.wanted)
+            .map(|(&sample, wanted)| {
+                let found = run(&executor, self.samples, sample)?;
+                let outputs = found.iter().zip(wanted);
+                Ok(outputs.map(|(found, wanted)| Noise::of(found, wanted)).collect())
+            })
+            .collect::<Result<Vec<Vec<Noise>>, EvaluateError>>()?;
+        Ok(worst(&noise))
+    }
+}
+
+/// The reals of all outputs.
+fn run(
+    executor: &Executor<'_>,
+    samples: &dyn Samples,
+    sample: usize,
+) -> Result<Vec<Vec<f64>>, EvaluateError> {
+    let outputs = executor.run(&samples.get(sample)?)?;
+    let reals = outputs.iter().filter(|output| output.data.dtype().is_float());
+    Ok(reals.map(Values::to_f64).collect())
+}
+
+/// The float graph with a part of a place quantized.
+fn alone(float: &FloatGraph, place: &Place<'_>, part: Part) -> FloatGraph {
+    let mut graph = float.clone();
+    if let (Some(node), Part::Constants | Part::All) = (place.node, part) {
+        for Constant { position, values, .. } in &place.constants {
             let constant = graph.tensors.push(FloatTensor {
-                name: format!("{}#{position}", self.tensor.name),
+                name: format!("{}#{position}", place.tensor.name),
                 ty: values.ty(),
                 data: Some(Arc::new(values.clone())),
             });
-            graph.nodes[self.node].inputs[*position] = constant;
+            graph.nodes[node].inputs[*position] = constant;
         }
-        let output = graph.nodes[self.node].outputs[0];
-        let ty = graph.tensors[output].ty.clone();
-        let name = |part: &str| format!("{}#{part}", self.tensor.name);
-        let mut tensor = |part: &str, ty: TensorType, data: Option<Values>| {
-            graph.tensors.push(FloatTensor {
-                name: name(part),
-                ty,
-                data: data.map(Arc::new),
-            })
-        };
-        let scale = Values::f32([1], vec![self.params.scale]);
-        let zero_point = Values::new([1], Data::I8(vec![self.params.zero_point as i8]));
-        let scale = tensor("scale", scale.ty(), Some(scale));
-        let zero_point = tensor("zero_point", zero_point.ty(), Some(zero_point));
-        let codes = tensor("codes", TensorType::new(DType::I8, ty.shape.clone()), None);
-        let reals = tensor("reals", ty, None);
-        let step = |op: Op, from: Handle<FloatTensor>, to: Handle<FloatTensor>| Node {
-            name: self.tensor.name.clone(),
-            op,
-            inputs: vec![from, scale, zero_point],
-            outputs: vec![to],
-        };
-        for input in graph.nodes[self.node + 1..]
-            .iter_mut()
-            .flat_map(|node| &mut node.inputs)
-        {
-            if *input == output {
-                *input = reals;
-            }
-        }
-        for graph_output in &mut graph.outputs {
-            if *graph_output == output {
-                *graph_output = reals;
-            }
-        }
-        let steps = [
-            step(Op::QuantizeLinear(QuantizeLinear { axis: 0 }), output, codes),
-            step(Op::DequantizeLinear(DequantizeLinear { axis: 0 }), codes, reals),
-        ];
-        graph.nodes.splice(self.node + 1..self.node + 1, steps);
-        graph
     }
+    if matches!(part, Part::Output | Part::All) {
+        round(&mut graph, place);
+    }
+    graph
+}
+
+/// Puts a quantize and a dequantize step between a tensor and all who read it.
+fn round(graph: &mut FloatGraph, place: &Place<'_>) {
+    let ty = graph.tensors[place.handle].ty.clone();
+    let mut tensor = |part: &str, ty: TensorType, data: Option<Values>| {
+        graph.tensors.push(FloatTensor {
+            name: format!("{}#{part}", place.tensor.name),
+            ty,
+            data: data.map(Arc::new),
+        })
+    };
+    let scale = Values::f32([1], vec![place.params.scale]);
+    let zero_point = Values::new([1], Data::I8(vec![place.params.zero_point as i8]));
+    let scale = tensor("scale", scale.ty(), Some(scale));
+    let zero_point = tensor("zero_point", zero_point.ty(), Some(zero_point));
+    let codes = tensor("codes", TensorType::new(DType::I8, ty.shape.clone()), None);
+    let reals = tensor("reals", ty, None);
+    let behind = place.node.map_or(0, |node| node + 1);
+    let readers = graph.nodes[behind..].iter_mut().flat_map(|node| &mut node.inputs);
+    for reader in readers.chain(&mut graph.outputs) {
+        if *reader == place.handle {
+            *reader = reals;
+        }
+    }
+    let step = |op: Op, from: Handle<FloatTensor>, to: Handle<FloatTensor>| Node {
+        name: place.tensor.name.clone(),
+        op,
+        inputs: vec![from, scale, zero_point],
+        outputs: vec![to],
+    };
+    let steps = [
+        step(
+            Op::QuantizeLinear(QuantizeLinear { axis: 0 }),
+            place.handle,
+            codes,
+        ),
+        step(Op::DequantizeLinear(DequantizeLinear { axis: 0 }), codes, reals),
+    ];
+    graph.nodes.splice(behind..behind, steps);
 }
 
 /// Energies of a signal and of what disturbs it.

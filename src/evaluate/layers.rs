@@ -1,11 +1,11 @@
-//! Layer by layer: the quantized program's tensors against the reference executor's, and what made a bad one bad.
+//! Layer by layer: the quantized program's tensors against the reference executor's.
 
 use std::collections::BTreeMap;
 
 use super::decibel;
 use super::guard::{bounds, real};
 use super::means::cosine_of;
-use crate::ir::{Handle, Program, QuantGraph, TensorInfo};
+use crate::ir::{Program, QuantGraph, TensorInfo};
 use crate::op::quant::{QuantParams, QuantTensor};
 use crate::op::tensor::Values;
 
@@ -28,17 +28,6 @@ pub struct Layer {
     pub cosine: f64,
     /// Share of the elements that lie beyond the output's int8 range by more than a step.
     pub saturated: f64,
-    /// Why it collapsed, and what to do about it; `None` for a layer that did not.
-    pub diagnosis: Option<Diagnosis>,
-}
-
-/// Why a layer collapsed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnosis {
-    /// What the figures show.
-    pub cause: String,
-    /// What to try.
-    pub cure: String,
 }
 
 /// Tensors to compare: one per node of the quantized graph that has kernel calls.
@@ -55,14 +44,11 @@ pub(super) struct Probe<'p> {
     node: &'p str,
     tensor: &'p QuantTensor,
     params: QuantParams,
-    /// Probes of the node's inputs.
-    inputs: Vec<usize>,
 }
 
 impl<'p> Probes<'p> {
     pub(super) fn new(graph: &'p QuantGraph, program: &Program) -> Self {
         let mut probes: Vec<Probe<'p>> = Vec::new();
-        let mut by_tensor: BTreeMap<Handle<QuantTensor>, usize> = BTreeMap::new();
         let mut by_step = vec![None; program.steps.len()];
         for (i, node) in graph.nodes.iter().enumerate() {
             let writes: Vec<usize> = (0..program.steps.len())
@@ -78,17 +64,10 @@ impl<'p> Probes<'p> {
                 let offset = (program.steps[step].write.offset - first_byte) as usize;
                 by_step[step] = Some((probes.len(), offset));
             }
-            let inputs = node
-                .inputs
-                .iter()
-                .filter_map(|input| by_tensor.get(input).copied())
-                .collect();
-            by_tensor.insert(output, probes.len());
             probes.push(Probe {
                 node: &node.name,
                 tensor,
                 params,
-                inputs,
             });
         }
         let by_name = probes
@@ -149,29 +128,22 @@ impl<'p> Probes<'p> {
 
     /// The figures of every tensor that was compared, in the order of the program.
     pub(super) fn report(&self, sums: &[Sums]) -> Vec<Layer> {
-        let mut layers: Vec<(usize, Layer)> = Vec::new();
-        for (i, (probe, sums)) in self.probes.iter().zip(sums).enumerate() {
+        let mut layers = Vec::new();
+        for (probe, sums) in self.probes.iter().zip(sums) {
             if sums.elements == 0 {
                 continue;
             }
-            let mut layer = Layer {
+            let layer = Layer {
                 name: probe.node.to_owned(),
                 tensor: probe.tensor.name.clone(),
                 sqnr_db: sums.sqnr_db(),
                 isolated_db: None,
                 cosine: cosine_of(sums.product, sums.signal, sums.found),
                 saturated: sums.saturated as f64 / sums.elements as f64,
-                diagnosis: None,
             };
-            if layer.sqnr_db < COLLAPSED_DB {
-                let mut above = layers.iter().filter(|(input, _)| probe.inputs.contains(input));
-                let inherited = above.find(|(_, layer)| layer.diagnosis.is_some());
-                let inherited = inherited.map(|(_, layer)| layer.name.as_str());
-                layer.diagnosis = Some(diagnose(&layer, probe, sums, inherited));
-            }
-            layers.push((i, layer));
+            layers.push(layer);
         }
-        layers.into_iter().map(|(_, layer)| layer).collect()
+        layers
     }
 }
 
@@ -199,36 +171,4 @@ impl Sums {
     fn sqnr_db(&self) -> f64 {
         decibel(self.signal, self.noise)
     }
-}
-
-/// Looks for the cause that the figures support best.
-fn diagnose(layer: &Layer, probe: &Probe<'_>, sums: &Sums, inherited: Option<&str>) -> Diagnosis {
-    let rms = (sums.signal / sums.elements as f64).sqrt();
-    let steps = rms / f64::from(probe.params.scale);
-    let (cause, cure) = if let Some(input) = inherited {
-        (
-            format!("its input from `{input}` has collapsed already"),
-            format!("see `{input}`"),
-        )
-    } else if layer.saturated > 0.01 {
-        (
-            format!(
-                "{:.1} % of the values lie beyond the calibrated range",
-                layer.saturated * 100.0
-            ),
-            "calibrate with samples like those of the evaluation, or with `--calibrator minmax`".to_owned(),
-        )
-    } else if steps < 4.0 {
-        (
-            format!("a few large values stretch the range: a typical value is only {steps:.1} steps"),
-            "try `--calibrator percentile=99.99` or `--calibrator mse`".to_owned(),
-        )
-    } else {
-        (
-            "the noise comes from its weights and inputs, not from its own range".to_owned(),
-            "look at the layers before it, and whether some channels' weights are far larger than the others'"
-                .to_owned(),
-        )
-    };
-    Diagnosis { cause, cure }
 }

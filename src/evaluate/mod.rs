@@ -7,6 +7,7 @@
 mod auc;
 mod bootstrap;
 mod detection;
+mod diagnosis;
 mod error;
 mod explained;
 mod f1;
@@ -27,11 +28,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 pub use detection::{BoxesError, Settings as BoxSettings};
+pub use diagnosis::{Cause, Diagnosis};
 pub use error::EvaluateError;
 pub use guard::Outside;
 pub use interval::Estimate;
 pub use labels::Labels;
-pub use layers::{COLLAPSED_DB, Diagnosis, Layer};
+pub use layers::{COLLAPSED_DB, Layer};
 pub use mcnemar::Change;
 pub use metric::{Metric, MetricKind, Unit};
 
@@ -41,8 +43,12 @@ use crate::op::tensor::Values;
 use crate::reference::Executor;
 use crate::simulate::{Simulator, edge};
 use guard::Guard;
+use isolated::{Part, Trial};
 use judge::{Both, Judge, Seen};
 use layers::{Probes, Sums};
+
+/// Samples over which places are measured alone for a diagnosis.
+const DIAGNOSED_SAMPLES: usize = 8;
 
 /// A compiled model in all its forms.
 #[derive(Clone, Copy)]
@@ -55,6 +61,8 @@ pub struct Subject<'s> {
     pub program: &'s Program,
     /// What runs.
     pub blob: &'s [u8],
+    /// What it was calibrated with, where that is known.
+    pub calibration: Option<&'s dyn Samples>,
 }
 
 /// What to measure.
@@ -78,6 +86,8 @@ pub struct Options {
     /// Whether each layer with parameters is measured by itself too, which takes one more run of the float model per
     /// layer and sample.
     pub isolated: bool,
+    /// Whether causes of loss are looked for even where no layer collapses.
+    pub diagnose: bool,
 }
 
 /// What was measured.
@@ -87,6 +97,8 @@ pub struct Report {
     pub metrics: Vec<Metric>,
     /// One per layer, in the order of the program.
     pub layers: Vec<Layer>,
+    /// Why precision is lost, the worst first; empty where nothing calls for it.
+    pub diagnoses: Vec<Diagnosis>,
     /// The tensors of which something lies outside the calibrated range, inputs first.
     pub outside: Vec<Outside>,
 }
@@ -112,15 +124,11 @@ pub fn run(
         .map(|judge| judge.figures())
         .collect::<Result<_, _>>()?;
     let mut layers = compare_layers(subject, samples, options.layer_samples, progress)?;
-    if options.isolated {
-        let alone = isolated::measure(subject, samples, options.layer_samples, progress)?;
-        for layer in &mut layers {
-            layer.isolated_db = alone.get(&layer.tensor).copied();
-        }
-    }
+    let diagnoses = isolate(subject, samples, options, &mut layers, progress)?;
     Ok(Report {
         metrics,
         layers,
+        diagnoses,
         outside: guard.report(),
     })
 }
@@ -179,6 +187,51 @@ fn infer(
     let stored: Vec<&[u8]> = stored.iter().map(Vec::as_slice).collect();
     let outputs = simulator.run_traced(&stored, trace)?;
     Ok(edge::load_all(simulator.blob(), &outputs)?)
+}
+
+/// Measures layers alone where that is asked for, and looks for causes where that is asked for or a layer collapses.
+fn isolate(
+    subject: Subject<'_>,
+    samples: &dyn Samples,
+    options: &Options,
+    layers: &mut [Layer],
+    progress: Progress<'_>,
+) -> Result<Vec<Diagnosis>, EvaluateError> {
+    let collapses = layers.iter().any(|layer| layer.sqnr_db < COLLAPSED_DB);
+    let diagnose = (options.diagnose || collapses) && options.layer_samples > 0;
+    if !(options.isolated || diagnose) {
+        return Ok(Vec::new());
+    }
+    let mut places = isolated::places(subject);
+    if !diagnose {
+        places.retain(|place| !place.constants.is_empty());
+    }
+    let wanted = match options.layer_samples {
+        wanted if options.isolated => wanted,
+        wanted => wanted.min(DIAGNOSED_SAMPLES),
+    };
+    let trial = Trial::new(subject.float, samples, spread(wanted, samples.len()))?;
+    let done = AtomicUsize::new(0);
+    let costs: Vec<Option<f64>> = places
+        .par_iter()
+        .map(|place| {
+            let cost = trial.cost(place, Part::All)?;
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            progress("isolating layers", done, places.len());
+            Ok(cost)
+        })
+        .collect::<Result<_, EvaluateError>>()?;
+    for (place, cost) in places.iter().zip(&costs) {
+        let layer = layers.iter_mut().find(|layer| layer.tensor == place.tensor.name);
+        if let Some(layer) = layer.filter(|_| !place.constants.is_empty()) {
+            layer.isolated_db = *cost;
+        }
+    }
+    if diagnose {
+        diagnosis::run(subject, samples, &places, &trial, &costs, layers)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 /// At most `wanted` of `count` samples, spread evenly.

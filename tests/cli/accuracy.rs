@@ -172,6 +172,43 @@ fn layers_are_measured_alone_on_demand() {
 }
 
 #[test]
+fn causes_come_with_a_cure() {
+    let bench = Bench::new();
+    let whole = npy::Array::open(&bench.path("calib_x.npy")).unwrap();
+    let louder: Vec<f32> = whole
+        .read_f64()
+        .unwrap()
+        .iter()
+        .map(|&x| x as f32 * 40.0)
+        .collect();
+    bench.array("loud.npy", &whole.shape, &Data::F32(louder));
+    let evaluate = |calibration: &str, flags: &str| {
+        let command = DIGITS.replace("calib_x.npy", calibration);
+        bench.run(&format!("{command} --layer-samples 8 {flags}")).works()
+    };
+    // A collapse is diagnosed unasked.
+    let json = evaluate("loud.npy", "--format json").json();
+    let first = &json["diagnoses"][0];
+    assert_eq!(
+        (&first["name"], &first["input"]),
+        (&"image".into(), &true.into()),
+        "{json}"
+    );
+    assert_eq!(first["cause"], "wrong_normalisation");
+    let cure = first["cure"].as_str().unwrap();
+    assert!(
+        cure.contains("`--calibration`") && cure.contains("x · 0.02"),
+        "{cure}"
+    );
+    let text = evaluate("loud.npy", "").stdout;
+    assert!(text.contains(cure) && text.contains("`image` ("), "{text}");
+    // Where nothing is wrong, nothing is found.
+    let json = evaluate("calib_x.npy", "--format json --diagnose").json();
+    assert_eq!(json["diagnoses"], Value::Array(vec![]));
+    assert!(json["layers"][0]["cause"].is_null() && json["layers"][0]["isolated_sqnr_db"].is_f64());
+}
+
+#[test]
 fn what_calibration_has_not_seen_is_told() {
     let bench = Bench::new();
     let model = Onnx::new(13)

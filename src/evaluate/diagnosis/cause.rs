@@ -1,0 +1,242 @@
+//! Causes of loss, what the figures show of each, and what to do about it.
+
+use std::fmt;
+
+/// Why an input or a layer loses precision.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cause {
+    /// Calibration data of an input are scaled or shifted against those of the evaluation.
+    WrongNormalisation {
+        /// Calibration data times this …
+        scale: f64,
+        /// … plus this have the evaluation's mean and spread.
+        offset: f64,
+    },
+    /// Calibration data of an input have their channels in the opposite order to those of the evaluation.
+    WrongChannelOrder,
+    /// Values that calibration has not seen, because it had hardly any samples.
+    TooFewSamples {
+        /// Samples it had.
+        samples: usize,
+        /// Share of the values in the evaluation that are cut off.
+        share: f64,
+    },
+    /// Values that calibration has not seen.
+    RangeNeverSeen {
+        /// The least and the greatest value in calibration.
+        calibrated: [f64; 2],
+        /// In the evaluation.
+        met: [f64; 2],
+        /// Share of the values in the evaluation that are cut off.
+        share: f64,
+    },
+    /// Values that calibration has seen are cut off.
+    Saturation {
+        /// Share of the values in the evaluation that are cut off.
+        share: f64,
+    },
+    /// Values that calibration has seen are far larger than those of the evaluation.
+    RangeTooWide {
+        /// By how much, in energy's root.
+        times: f64,
+    },
+    /// A few large values stretch the range.
+    RareOutliers {
+        /// The largest value's size.
+        largest: f64,
+        /// The size that one value of a thousand exceeds.
+        typical: f64,
+        /// Whether the evaluation has no such values.
+        only_in_calibration: bool,
+    },
+    /// One channel is far larger than the others and stretches their range.
+    OutlierChannel {
+        /// Which.
+        channel: usize,
+        /// How many times as large as the others' median.
+        times: f64,
+    },
+    /// One channel always holds the same large value and stretches the others' range.
+    DeadChannel {
+        /// Which.
+        channel: usize,
+        /// The value.
+        value: f64,
+    },
+    /// It shares the scale of a concatenation, whose other parts are far larger.
+    SharedScale {
+        /// The concatenation.
+        concat: String,
+        /// How many times as large the shared range is as its own.
+        times: f64,
+    },
+    /// Channels whose bias is so large beside their weights that these were made coarser.
+    BiasOverflow {
+        /// How many.
+        channels: usize,
+    },
+    /// One weight is far larger than the others that share its scale.
+    WeightOutlier {
+        /// The output channel.
+        channel: usize,
+        /// How many times as large as the median of the channel's.
+        times: f64,
+    },
+    /// Nothing in particular: the noise of ordinary rounding, which adds up.
+    Accumulated,
+}
+
+impl Cause {
+    /// The word for it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::WrongNormalisation { .. } => "wrong_normalisation",
+            Self::WrongChannelOrder => "wrong_channel_order",
+            Self::TooFewSamples { .. } => "too_few_samples",
+            Self::RangeNeverSeen { .. } => "range_never_seen",
+            Self::Saturation { .. } => "saturation",
+            Self::RangeTooWide { .. } => "range_too_wide",
+            Self::RareOutliers { .. } => "rare_outliers",
+            Self::OutlierChannel { .. } => "outlier_channel",
+            Self::DeadChannel { .. } => "dead_channel",
+            Self::SharedScale { .. } => "shared_scale",
+            Self::BiasOverflow { .. } => "bias_overflow",
+            Self::WeightOutlier { .. } => "weight_outlier",
+            Self::Accumulated => "accumulated",
+        }
+    }
+
+    /// Whether the calibration data are to blame, so that it may be seen in every tensor that follows from them.
+    pub(super) const fn is_of_data(&self) -> bool {
+        match self {
+            Self::WrongNormalisation { .. }
+            | Self::WrongChannelOrder
+            | Self::TooFewSamples { .. }
+            | Self::RangeNeverSeen { .. }
+            | Self::RangeTooWide { .. } => true,
+            Self::Saturation { .. }
+            | Self::RareOutliers { .. }
+            | Self::OutlierChannel { .. }
+            | Self::DeadChannel { .. }
+            | Self::SharedScale { .. }
+            | Self::BiasOverflow { .. }
+            | Self::WeightOutlier { .. }
+            | Self::Accumulated => false,
+        }
+    }
+
+    /// What to do about it.
+    pub fn cure(&self) -> String {
+        match self {
+            Self::WrongNormalisation { scale, offset } => format!(
+                "prepare the data of `--calibration` as those of `--data`: here x · {scale:.4} + {offset:.4} fits"
+            ),
+            Self::WrongChannelOrder => {
+                "prepare the data of `--calibration` as those of `--data`: turn the channels' order round".to_owned()
+            }
+            Self::TooFewSamples { .. } => "give `--calibration` a hundred samples or more".to_owned(),
+            Self::RangeNeverSeen { .. } => {
+                "add samples like those of `--data` to `--calibration`; the report tells which ones lie outside".to_owned()
+            }
+            Self::Saturation { .. } => "calibrate with `--calibrator minmax`".to_owned(),
+            Self::RangeTooWide { .. } => "calibrate with samples like those of `--data`".to_owned(),
+            Self::RareOutliers {
+                typical,
+                only_in_calibration: true,
+                ..
+            } => format!("take the samples with values beyond {typical:.4} out of `--calibration`"),
+            Self::RareOutliers { .. } => {
+                "calibrate with `--calibrator percentile=99.99` or `--calibrator mse`".to_owned()
+            }
+            Self::OutlierChannel { channel, .. } => format!(
+                "scale channel {channel} down in the model, by its layer's weights, and its readers' weights up as much"
+            ),
+            Self::DeadChannel { .. } => {
+                "take that channel out of the model: add its value times its readers' weights to their bias".to_owned()
+            }
+            Self::SharedScale { .. } => {
+                "let the model give the parts as outputs of their own, without the concatenation".to_owned()
+            }
+            Self::BiasOverflow { .. } => {
+                "scale the layer's input up and its weights down in the model, or compile with `--precision f32`".to_owned()
+            }
+            Self::WeightOutlier { .. } => {
+                "train with weight decay, clip that weight, or compile with `--precision f32`".to_owned()
+            }
+            Self::Accumulated => "quantize with training in the loop, or compile with `--precision f32`".to_owned(),
+        }
+    }
+}
+
+/// A share in percent.
+fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongNormalisation { .. } => {
+                write!(
+                    f,
+                    "the calibration data are scaled or shifted against those of the evaluation"
+                )
+            }
+            Self::WrongChannelOrder => write!(
+                f,
+                "the calibration data have their channels in the opposite order to those of the evaluation"
+            ),
+            Self::TooFewSamples { samples, share } => write!(
+                f,
+                "{} of the values lie beyond what the {samples} calibration samples showed",
+                percent(*share)
+            ),
+            Self::RangeNeverSeen {
+                calibrated,
+                met,
+                share,
+            } => write!(
+                f,
+                "values from {:.4} to {:.4} are met, calibration saw {:.4} to {:.4}: {} are cut off",
+                met[0],
+                met[1],
+                calibrated[0],
+                calibrated[1],
+                percent(*share)
+            ),
+            Self::Saturation { share } => write!(
+                f,
+                "{} of the values are cut off, as they were in calibration",
+                percent(*share)
+            ),
+            Self::RangeTooWide { times } => {
+                write!(f, "calibration saw values {times:.1} times as large as are met")
+            }
+            Self::RareOutliers { largest, typical, .. } => write!(
+                f,
+                "a few values up to {largest:.4} stretch the range; 999 of 1000 are below {typical:.4}"
+            ),
+            Self::OutlierChannel { channel, times } => write!(
+                f,
+                "channel {channel} is {times:.1} times as large as the others and stretches their range"
+            ),
+            Self::DeadChannel { channel, value } => write!(
+                f,
+                "channel {channel} always holds {value:.4} and stretches the others' range"
+            ),
+            Self::SharedScale { concat, times } => write!(
+                f,
+                "it shares the scale of concatenation `{concat}`, whose range is {times:.1} times its own"
+            ),
+            Self::BiasOverflow { channels } => write!(
+                f,
+                "the bias of {channels} channels is so large beside their weights that these were made coarser"
+            ),
+            Self::WeightOutlier { channel, times } => write!(
+                f,
+                "a weight of output channel {channel} is {times:.1} times as large as the channel's median"
+            ),
+            Self::Accumulated => write!(f, "no single cause: the noise of rounding adds up"),
+        }
+    }
+}
