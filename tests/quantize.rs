@@ -10,4 +10,5 @@ mod meaning;
 mod qdq;
 mod reference;
 mod rescale;
+mod rows;
 mod widen;

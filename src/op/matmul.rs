@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::element::Element;
 use super::geometry::Geometry;
-use super::lower::{KernelCall, Operand, Proof};
-use super::quant::{QuantParams, QuantTensor};
-use super::rescale::{self, Codes, Factor, Reach};
+use super::lower::Operand;
+use super::products::{Factors, Products};
+use super::quant::QuantTensor;
+use super::rescale;
 use super::tensor::{DType, Data, Shape, TensorType, Values, broadcast_indices, broadcast_shape};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, expect, gemm, movement, real};
+use super::{Constraint, LowerError, Lowered, OpError, Operator, expect, gemm, real};
 use crate::target::Target;
-use tinsmith_runtime::kernels::Layer;
 
 /// `y[…, m, n] = Σ a[…, m, k]·b[…, k, n]`. With constant `b` of rank 2 the optimizer makes it a `Dense`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,65 +129,21 @@ impl Product {
 }
 
 impl Product {
-    /// The product of int8 matrices: all sums in reach are proven.
+    /// The product of int8 matrices.
     fn lower(&self, inputs: &[&QuantTensor], y: &QuantTensor) -> Result<Lowered, LowerError> {
-        let (a, b) = (
-            rescale::activation(inputs.first().copied(), "first operand")?,
-            rescale::activation(inputs.get(1).copied(), "second operand")?,
-        );
-        let to = rescale::activation(Some(y), "output")?;
-        let factor = Factor::new(&[a.scale, b.scale], &[to.scale], 1)
-            .ok_or_else(|| OpError::new("a scale is not positive and finite"))?;
-        let ends = |params: QuantParams| [-128, 127].map(|code| i64::from(code - params.zero_point));
-        let products = ends(a).into_iter().flat_map(|x| ends(b).map(|y| x * y));
-        let (least, most) = products.fold((0, 0), |(least, most): (i64, i64), product| {
-            (least.min(product), most.max(product))
-        });
-        let depth: i64 = movement::fitting(self.depth)?;
-        let reach = |end: i64| {
-            end.checked_mul(depth)
-                .filter(|sum| sum.abs() <= i64::from(i32::MAX))
+        let operand = |index: usize, name: &str| {
+            let params = rescale::activation(inputs.get(index).copied(), name)?;
+            Ok::<_, OpError>(Factors::all(params))
         };
-        let (Some(least), Some(most)) = (reach(least), reach(most)) else {
-            return Err(OpError::new(format!(
-                "sums of {depth} products may go beyond a 32-bit accumulator"
-            ))
-            .with_help("split the product along its inner axis and add the parts")
-            .into());
+        let factors = [operand(0, "first operand")?, operand(1, "second operand")?];
+        let batches = [batches(&inputs[0].ty.shape), batches(&inputs[1].ty.shape)];
+        let sources = (0..2).map(|index| Operand::of_input(index, inputs[index]));
+        let products = Products {
+            factors,
+            sizes: [self.rows, self.depth, self.columns],
+            batches: Geometry::new(batches, &self.batch)?.in_one_call()?,
         };
-        let left_shift = rescale::shift_that_fits(&[factor], most.max(-least))?;
-        let codes = Codes::new(to, Clamp::NONE);
-        let solved = rescale::solve(factor, Reach::Range(least, most), left_shift, codes);
-        let (multiplier, shift) = solved.scale.to_stored();
-        let batches = Geometry::new(
-            [batches(&inputs[0].ty.shape), batches(&inputs[1].ty.shape)],
-            &self.batch,
-        )?
-        .in_one_call()?;
-        let record = tinsmith_runtime::format::MatMul {
-            batch: batches.dims()?,
-            a_strides: batches.strides_of_blocks(0, self.rows * self.depth)?,
-            b_strides: batches.strides_of_blocks(1, self.depth * self.columns)?,
-            rows: movement::fitting(self.rows)?,
-            depth: movement::fitting(self.depth)?,
-            columns: movement::fitting(self.columns)?,
-            multiplier,
-            shift,
-            left_shift,
-            a_zero_point: movement::fitting(a.zero_point)?,
-            b_zero_point: movement::fitting(b.zero_point)?,
-            ofm_zero_point: movement::fitting(to.zero_point)?,
-            min: codes.min,
-            max: codes.max,
-            ..Default::default()
-        };
-        let sources = (0..2)
-            .map(|index| Operand::of_input(index, inputs[index]))
-            .collect();
-        let mut proof = Proof::default();
-        proof.record(0, factor.to_f64(), solved.fit, solved.scale.rounding);
-        let call = KernelCall::new(Layer::MatMul(record), sources, Vec::new());
-        Ok(Lowered::one(call, proof))
+        products.lower(sources.collect(), y)
     }
 }
 

@@ -51,6 +51,7 @@ mod pairwise;
 mod places;
 pub(crate) mod plain;
 mod prelu;
+mod products;
 pub mod quant;
 mod quantize_linear;
 mod quantize_to;

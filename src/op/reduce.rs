@@ -9,7 +9,9 @@ use tinsmith_runtime::kernels::Layer;
 use super::average_pool::Mean;
 use super::data::with_reals;
 use super::element::{Element, Real};
+use super::geometry::Geometry;
 use super::lower::{KernelCall, Operand};
+use super::products::{Factors, Products};
 use super::quant::QuantTensor;
 use super::rescale::{self, Codes};
 use super::tensor::{DType, Data, TensorType, Values, View, broadcast_indices};
@@ -150,9 +152,7 @@ impl Operator for Reduce {
             ReduceKind::Min => Err(OpError::new("the least of codes has no integer kernel")
                 .with_help("take the greatest of the negated values, or compile with --precision f32")
                 .into()),
-            ReduceKind::Sum => Err(OpError::new("a sum along axes has no exact integer kernel")
-                .with_help("take the mean, whose scale fits, or compile with --precision f32")
-                .into()),
+            ReduceKind::Sum => sums([outer, reduced, inner], inputs[0], outputs[0]),
             ReduceKind::Prod => Err(OpError::new("a product along axes has no integer kernel")
                 .with_help("compile with --precision f32")
                 .into()),
@@ -191,6 +191,22 @@ fn greatest_codes(
         calls,
         ..Lowered::default()
     })
+}
+
+/// Sums along an axis: products of a row of ones with a matrix for each index before the axis.
+fn sums(
+    [outer, reduced, inner]: [usize; 3],
+    x: &QuantTensor,
+    y: &QuantTensor,
+) -> Result<Lowered, LowerError> {
+    let from = rescale::activation(Some(x), "input")?;
+    let products = Products {
+        factors: [Factors::ones(), Factors::all(from)],
+        sizes: [1, reduced, inner],
+        batches: Geometry::new([&[1], &[outer]], &[outer])?,
+    };
+    let sources = vec![Operand::Constant(vec![1; reduced]), Operand::of_input(0, x)];
+    products.lower(sources, y)
 }
 
 impl Reduce {
