@@ -85,7 +85,6 @@ op_of! {
     Dense,
     DequantizeLinear,
     DequantizeTo,
-    DynamicParameters,
     Gather,
     GridSample,
     LayerNorm,

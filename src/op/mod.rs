@@ -23,7 +23,6 @@ mod delay;
 mod dense;
 mod depthwise;
 mod dtype;
-mod dynamic_parameters;
 pub(crate) mod element;
 mod exactly;
 mod expand;
@@ -96,7 +95,6 @@ pub use conv2d::Conv2d;
 pub use cumulate::Cumulate;
 pub use delay::Delay;
 pub use dense::Dense;
-pub use dynamic_parameters::DynamicParameters;
 pub use expand::Expand;
 pub use gather::Gather;
 pub use gather_elements::GatherElements;
@@ -365,7 +363,6 @@ operators! {
     Dense,
     DequantizeLinear,
     DequantizeTo,
-    DynamicParameters,
     Expand,
     Gather,
     GatherElements,

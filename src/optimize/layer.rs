@@ -38,7 +38,6 @@ pub(super) fn clamp(op: &mut Op) -> Option<&mut Clamp> {
         | Op::Delay(_)
         | Op::DequantizeLinear(_)
         | Op::DequantizeTo(_)
-        | Op::DynamicParameters(_)
         | Op::Gather(_)
         | Op::GridSample(_)
         | Op::Attention(_)

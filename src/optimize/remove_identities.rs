@@ -100,7 +100,6 @@ fn identity(graph: &Draft, node: &Node<FloatTensor>) -> Option<(usize, Clamp)> {
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
         | Op::DequantizeTo(_)
-        | Op::DynamicParameters(_)
         | Op::Gather(_)
         | Op::GridSample(_)
         | Op::Attention(_)

@@ -121,7 +121,6 @@ impl Quantizer<'_> {
             | Op::Delay(_)
             | Op::DequantizeLinear(_)
             | Op::DequantizeTo(_)
-            | Op::DynamicParameters(_)
             | Op::GridSample(_)
             | Op::Attention(_)
             | Op::MatMul(_)

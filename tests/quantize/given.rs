@@ -624,3 +624,98 @@ fn microsoft(model: &mut Onnx) {
     (opset.domain, opset.version) = ("com.microsoft".into(), 1);
     model.0.opset_import.push(opset);
 }
+
+/// Sums beyond what f32 holds exactly are taken in parts.
+#[test]
+fn products_of_integers_are_exact_in_floats() {
+    let mut case = super::case::Case::new(13);
+    let mut draw = |count: usize| -> Vec<i64> {
+        let bytes = (0..count).map(|_| match case.random.next() % 3 {
+            0 => 255,
+            _ => i64::from(case.random.next() % 256),
+        });
+        bytes.collect()
+    };
+    let (x, weights) = (draw(2 * 600), draw(600 * 3));
+    let zeros = [0, 3];
+    let model = Onnx::new(10)
+        .typed_input("x", DataType::Uint8, [2, 600])
+        .constant("w", &integers(&[600, 3], &weights, DType::U8))
+        .constant("x_zero", &integers(&[], &zeros[..1], DType::U8))
+        .constant("w_zero", &integers(&[], &zeros[1..], DType::U8))
+        .node("MatMulInteger", &["x", "w", "x_zero", "w_zero"], &["y"], vec![])
+        .output("y");
+    let found = run(&model, &[integers(&[2, 600], &x, DType::U8)], Precision::F32).unwrap();
+    let sum = |at: usize| -> i64 {
+        let terms = (0..600).map(|k| {
+            let (x, weight) = (x[at / 3 * 600 + k], weights[k * 3 + at % 3]);
+            (x - zeros[0]) * (weight - zeros[1])
+        });
+        terms.sum()
+    };
+    let wanted: Vec<i64> = (0..6).map(sum).collect();
+    assert!(wanted.iter().any(|sum| *sum > 1 << 24), "{wanted:?}");
+    assert_eq!(found, [integers(&[2, 3], &wanted, DType::I32)]);
+
+    let model = |weights: &Values, groups: i64| {
+        Onnx::new(10)
+            .typed_input("x", DataType::Uint8, [1, 60, 3, 3])
+            .constant("w", weights)
+            .constant("x_zero", &integers(&[], &[7], DType::U8))
+            .node(
+                "ConvInteger",
+                &["x", "w", "x_zero"],
+                &["y"],
+                vec![int("group", groups)],
+            )
+            .output("y")
+    };
+    let input = integers(&[1, 60, 3, 3], &x[..540], DType::U8);
+    let term = |k: usize, weight: usize| (x[k] - 7) * weights[weight];
+    let whole = model(&integers(&[2, 60, 3, 3], &weights[..1080], DType::U8), 1);
+    let found = run(&whole, std::slice::from_ref(&input), Precision::F32).unwrap();
+    let wanted: Vec<i64> = (0..2)
+        .map(|o| (0..540).map(|k| term(k, o * 540 + k)).sum())
+        .collect();
+    assert_eq!(found, [integers(&[1, 2, 1, 1], &wanted, DType::I32)]);
+    let apart = model(&integers(&[60, 1, 3, 3], &weights[..540], DType::U8), 60);
+    let found = run(&apart, &[input], Precision::F32).unwrap();
+    let wanted: Vec<i64> = (0..60)
+        .map(|o| (0..9).map(|k| term(o * 9 + k, o * 9 + k)).sum())
+        .collect();
+    assert_eq!(found, [integers(&[1, 60, 1, 1], &wanted, DType::I32)]);
+}
+
+/// Quantization by the range of what is met, as ONNX Runtime's dynamic quantization has it.
+#[test]
+fn ranges_may_be_met_when_running() {
+    let model = Onnx::new(11)
+        .input("x", [2, 3])
+        .node("DynamicQuantizeLinear", &["x"], &["y", "scale", "zero"], vec![])
+        .output("y")
+        .output("scale")
+        .output("zero");
+    let samples = [
+        [0.0f32; 6],
+        [-1.0, 0.5, 2.25, 1.1, -0.3, 0.0],
+        [3.0, 4.0, 5.0, 3.3, 4.4, 2.2],
+    ];
+    for x in samples {
+        let found = run(&model, &[Values::f32([2, 3], x.to_vec())], Precision::F32).unwrap();
+        let least = x.iter().fold(0.0f32, |least, &x| least.min(x));
+        let greatest = x.iter().fold(0.0f32, |greatest, &x| greatest.max(x));
+        let scale = if least == greatest {
+            1.0
+        } else {
+            (greatest - least) / 255.0
+        };
+        let zero = (-least / scale).clamp(0.0, 255.0).round_ties_even();
+        let codes = x.map(|x| ((x / scale).round_ties_even() + zero).clamp(0.0, 255.0) as i64);
+        let wanted = [
+            integers(&[2, 3], &codes, DType::U8),
+            Values::f32([], vec![scale]),
+            integers(&[], &[zero as i64], DType::U8),
+        ];
+        assert_eq!(found, wanted, "{x:?}");
+    }
+}

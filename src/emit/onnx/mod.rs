@@ -133,7 +133,6 @@ fn write_node(writer: &mut Writer<'_>, node: &Node<QuantTensor>) -> Result<(), O
         Op::Dense(op) => layers::dense(writer, node, op),
         Op::DequantizeLinear(op) => elementwise::dequantize(writer, node, op.axis),
         Op::DequantizeTo(op) => elementwise::dequantize_to(writer, node, op),
-        Op::DynamicParameters(_) => statistics::dynamic_parameters(writer, node),
         Op::Expand(op) => movement::expand(writer, node, op),
         Op::Gather(op) => places::gather(writer, node, op),
         Op::GatherElements(op) => places::gather_elements(writer, node, op),

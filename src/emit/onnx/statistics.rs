@@ -1,6 +1,6 @@
 //! What computes over many elements: reductions, running sums, normalizations, softmax.
 
-use super::message::{count, float, int, number};
+use super::message::{count, float, int};
 use super::no_form;
 use super::order::{Order, axis_in};
 use super::writer::Writer;
@@ -88,16 +88,6 @@ pub(super) fn attended(w: &mut Writer<'_>, y: String, dtype: DType) -> String {
     let is_nothing = w.add("IsNaN", &[&y], Vec::new());
     let zero = w.number("zero", 0.0, dtype);
     w.add("Where", &[&is_nothing, &zero, &y], Vec::new())
-}
-
-/// Scale and zero point of a dynamic quantization, side by side.
-pub(super) fn dynamic_parameters(w: &mut Writer<'_>, node: &Node<QuantTensor>) {
-    let x = w.read(node.inputs[0], Order::Own);
-    let made = w.add_many("DynamicQuantizeLinear", &[&x], Vec::new(), 3);
-    let zero_point = w.add("Cast", &[&made[2]], vec![int("to", number(DType::F32))]);
-    let (scale, zero_point) = (w.reshaped(&made[1], &[1]), w.reshaped(&zero_point, &[1]));
-    let y = w.own("Concat", &[&scale, &zero_point], vec![int("axis", 0)]);
-    w.write(node.outputs[0], Order::Own, y);
 }
 
 /// A range of an axis.

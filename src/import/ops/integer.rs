@@ -1,10 +1,12 @@
 //! Products of integers in i32, and quantization by the range of what is met.
 
+use std::ops::Range;
+
 use super::super::builder::Tensor;
 use super::{Call, Importer, Made, of_domain, onnx};
 use crate::op::tensor::{DType, Shape};
 use crate::op::{
-    Binary, BinaryKind, Cast, Clamp, DynamicParameters, MatMul, Op, OpError, QuantizeLinear, Reshape, Slice,
+    Binary, BinaryKind, Cast, Clamp, CompareKind, MatMul, Op, OpError, ReduceKind, Reshape, UnaryKind,
 };
 
 pub(super) const IMPORTERS: &[Importer] = &[
@@ -16,33 +18,66 @@ pub(super) const IMPORTERS: &[Importer] = &[
     of_domain("com.microsoft", "MatMulIntegerToFloat", matmul_integer_to_float),
 ];
 
-/// Every sum of products below this is exact in f32.
-const EXACT_F32: usize = 1 << 24;
-/// The greatest product of two differences of 8-bit integers.
-const GREATEST_PRODUCT: usize = 255 * 255;
+/// So many products of two differences of 8-bit integers have a sum that is exact in f32, in whatever order.
+const EXACT_TERMS: usize = (1 << 24) / (255 * 255);
+/// The most parts of a sum.
+const MOST_PARTS: usize = 1024;
 
-/// A convolution in reals that are wide enough for every sum to be exact: f32 where it does, else f64.
+/// A convolution in reals: over so many input channels at a time that every sum is exact in f32.
 fn conv_integer(call: &mut Call<'_>) -> Made {
     let (x, weights) = (call.input(0)?, call.input(1)?);
     for tensor in [x, weights] {
         bytes(call, tensor)?;
     }
     let shape = call.graph.shape(weights).to_vec();
-    let taps: usize = shape.iter().skip(1).product();
-    let to = if taps.saturating_mul(GREATEST_PRODUCT) <= EXACT_F32 {
-        DType::F32
-    } else {
-        DType::F64
-    };
     let mut per_channel = vec![1; shape.len()];
     if let (Some(first), Some(&channels)) = (per_channel.first_mut(), shape.first()) {
         *first = channels;
     }
+    let taps = shape.iter().skip(2).product::<usize>().max(1);
+    let channels = shape.get(1).copied().unwrap_or(1);
+    // Groups have few channels each; one of many is as wide as f64 has it.
+    let in_parts = call.attrs.int("group", 1)? == 1 && taps <= EXACT_TERMS;
+    let to = if in_parts || taps * channels <= EXACT_TERMS {
+        DType::F32
+    } else {
+        DType::F64
+    };
     let x = centred(call, x, call.optional(2), None, to, "x")?;
     let weights = centred(call, weights, call.optional(3), Some(per_channel), to, "weights")?;
-    let y = call.part_of_own("Conv", 11, &[Some(x), Some(weights)])?;
-    let cast = Op::Cast(Cast { to: DType::I32 });
-    Ok(vec![call.graph.emit(cast, &[y], "sums")?])
+    if !in_parts {
+        let y = call.part_of_own("Conv", 11, &[Some(x), Some(weights)])?;
+        return Ok(vec![call.graph.cast(y, DType::I32, "sums")?]);
+    }
+    let y = sum_of_parts(call, channels, EXACT_TERMS / taps, |call, range| {
+        let x = call.graph.part(x, 1, range.clone(), "x_part")?;
+        let weights = call.graph.part(weights, 1, range, "weights_part")?;
+        let y = call.part_of_own("Conv", 11, &[Some(x), Some(weights)])?;
+        call.graph.cast(y, DType::I32, "sums")
+    })?;
+    Ok(vec![y])
+}
+
+/// The sum of what is computed for parts of `extent` of at most `at_once`.
+fn sum_of_parts(
+    call: &mut Call<'_>,
+    extent: usize,
+    at_once: usize,
+    part: impl Fn(&mut Call<'_>, Range<usize>) -> Result<Tensor, OpError>,
+) -> Result<Tensor, OpError> {
+    let at_once = at_once.max(1);
+    if extent / at_once > MOST_PARTS {
+        return Err(OpError::new(format!(
+            "sums of at most {} terms wanted, {extent} found",
+            MOST_PARTS * at_once
+        )));
+    }
+    let mut sum = part(call, 0..extent.min(at_once))?;
+    for start in (at_once..extent).step_by(at_once) {
+        let next = part(call, start..extent.min(start + at_once))?;
+        sum = call.graph.add(sum, next, "sum")?;
+    }
+    Ok(sum)
 }
 
 /// Zero points of `a` run along its rows, those of `b` along its columns.
@@ -66,7 +101,7 @@ fn matmul_integer_16(call: &mut Call<'_>) -> Made {
     Ok(vec![call.graph.emit(Op::MatMul(MatMul {}), &inputs, "")?])
 }
 
-/// `a · b` of 8-bit integers less their zero points, in i32.
+/// `a · b` of 8-bit integers less their zero points, in i32: of reals, so many at a time that their sums are exact.
 fn integer_product(
     call: &mut Call<'_>,
     a: Tensor,
@@ -81,9 +116,22 @@ fn integer_product(
         [rows] if rows > 1 => Some(vec![rows, 1]),
         _ => None,
     });
-    let a = centred(call, a, zero_points[0], column, DType::I32, "a")?;
-    let b = centred(call, b, zero_points[1], None, DType::I32, "b")?;
-    call.graph.emit(Op::MatMul(MatMul {}), &[a, b], "product")
+    let a = centred(call, a, zero_points[0], column, DType::F32, "a")?;
+    let b = centred(call, b, zero_points[1], None, DType::F32, "b")?;
+    let (a_rank, b_rank) = (call.graph.rank(a), call.graph.rank(b));
+    let (Some(last), Some(&extent)) = (a_rank.checked_sub(1), call.graph.shape(a).last()) else {
+        return call.graph.matmul(a, b, "product");
+    };
+    if call.graph.shape(b).get(b_rank.saturating_sub(2)) != Some(&extent) {
+        // Which says what is wrong.
+        return call.graph.matmul(a, b, "product");
+    }
+    sum_of_parts(call, extent, EXACT_TERMS, |call, range| {
+        let a = call.graph.part(a, last, range.clone(), "a_part")?;
+        let b = call.graph.part(b, b_rank.saturating_sub(2), range, "b_part")?;
+        let product = call.graph.matmul(a, b, "product")?;
+        call.graph.cast(product, DType::I32, "sums")
+    })
 }
 
 /// Expects 8-bit integers.
@@ -158,24 +206,39 @@ struct Dynamic {
 
 impl Dynamic {
     fn of(call: &mut Call<'_>, x: Tensor) -> Result<Self, OpError> {
-        let both = call
-            .graph
-            .emit(Op::DynamicParameters(DynamicParameters {}), &[x], "parameters")?;
-        let mut pick = |at: usize, role: &str| {
-            let slice = Op::Slice(Slice {
-                starts: vec![at],
-                steps: vec![1],
-                shape: vec![1],
-            });
-            let one = call.graph.emit(slice, &[both], &format!("{role}_row"))?;
-            let reshape = Op::Reshape(Reshape { shape: Vec::new() });
-            call.graph.emit(reshape, &[one], role)
+        let elements = call.graph.ty(x).len();
+        let graph = &mut call.graph;
+        let row = graph.reshape(x, [elements], "row")?;
+        let zero = graph.scalar_like(x, 0.0, "zero");
+        let mut end = |kind, with, role: &str| {
+            let found = graph.reduce(kind, row, &[0], &format!("{role}_of_elements"))?;
+            graph.binary(with, found, zero, role)
         };
-        let (scale, zero_point) = (pick(0, "scale")?, pick(1, "zero")?);
-        let cast = Op::Cast(Cast { to: DType::U8 });
-        let zero_point = call.graph.emit(cast, &[zero_point], "zero_point")?;
-        let op = Op::QuantizeLinear(QuantizeLinear { axis: 0 });
-        let codes = call.graph.emit(op, &[x, scale, zero_point], "codes")?;
+        let least = end(ReduceKind::Min, BinaryKind::Min, "least")?;
+        let greatest = end(ReduceKind::Max, BinaryKind::Max, "greatest")?;
+        let range = graph.sub(greatest, least, "range")?;
+        let steps = graph.scalar_like(x, 255.0, "steps");
+        let scale = graph.div(range, steps, "step")?;
+        // Where there is only zero, the scale is 1, as in ONNX Runtime.
+        let is_nothing = graph.compare(CompareKind::Equal, range, zero, "is_nothing")?;
+        let one = graph.cast(is_nothing, DType::F32, "one_of_nothing")?;
+        let scale = graph.add(scale, one, "chosen_scale")?;
+        let below = graph.div(least, scale, "steps_below")?;
+        let above = graph.sub(zero, below, "steps_above")?;
+        let bytes = UnaryKind::Clamp(Clamp {
+            min: Some(0.0),
+            max: Some(255.0),
+        });
+        let zero_step = graph.unary(bytes, above, "zero_within")?;
+        let zero_step = graph.unary(UnaryKind::Round, zero_step, "zero_step")?;
+        let steps = graph.div(x, scale, "quotients")?;
+        let steps = graph.unary(UnaryKind::Round, steps, "rounded")?;
+        let steps = graph.add(steps, zero_step, "shifted")?;
+        let steps = graph.unary(bytes, steps, "saturated")?;
+        let codes = graph.cast(steps, DType::U8, "codes")?;
+        let scale = graph.reshape(scale, [], "scale")?;
+        let zero_step = graph.reshape(zero_step, [], "zero_of_codes")?;
+        let zero_point = graph.cast(zero_step, DType::U8, "zero_point")?;
         Ok(Self {
             codes,
             scale,

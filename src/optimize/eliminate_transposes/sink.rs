@@ -261,7 +261,6 @@ fn passed(graph: &Draft, node: &Node<FloatTensor>, before: &Transposed) -> Optio
         | Op::MaxPool(_)
         | Op::Select(_)
         | Op::DequantizeTo(_)
-        | Op::DynamicParameters(_)
         | Op::QuantizeTo(_)
         | Op::Transpose(_)
         | Op::NonMaxSuppression(_)

@@ -77,7 +77,6 @@ pub(super) fn stored(graph: &FloatGraph, tensor: Handle<FloatTensor>) -> Option<
         | Op::Dense(_)
         | Op::DequantizeLinear(_)
         | Op::DequantizeTo(_)
-        | Op::DynamicParameters(_)
         | Op::Gather(_)
         | Op::GridSample(_)
         | Op::Attention(_)

@@ -54,7 +54,6 @@ impl Absorber<'_> {
             | Op::Delay(_)
             | Op::DequantizeLinear(_)
             | Op::DequantizeTo(_)
-            | Op::DynamicParameters(_)
             | Op::Gather(_)
             | Op::GridSample(_)
             | Op::Attention(_)
