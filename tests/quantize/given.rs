@@ -412,6 +412,56 @@ fn batch_normalization_may_stand_between_codes() {
     assert_eq!(found, [integers(&X, &wanted.collect::<Vec<_>>(), DType::U8)]);
 }
 
+/// Four bits in blocks along the sum: exact in int8 where a channel's scales are whole multiples of one.
+#[test]
+fn weights_may_have_scales_in_blocks() {
+    let layer = Layer::new(14, [-8, 7], false);
+    let [x_grid, y_grid] = UINT8;
+    let factors: Vec<i64> = (0..12)
+        .map(|i| [3, 5, 4, 6, 10, 15, 1, 2, 16, 8, 8, 12][i])
+        .collect();
+    let model = |scale: &dyn Fn(usize) -> f32| {
+        let model = Onnx::new(21).typed_input("x", DataType::Uint8, [2, 12]);
+        let codes = layer.weights[..48].iter().map(|code| (*code + 8) as u8);
+        let codes = Values::new([12, 4], Data::Narrow(Narrow::U4, codes.collect()));
+        let zeros = Values::new([3, 4], Data::Narrow(Narrow::U4, vec![8; 12]));
+        let block = vec![int("axis", 0), int("block_size", 4)];
+        y_grid
+            .constants(x_grid.constants(model, "x"), "y")
+            .constant("codes", &codes)
+            .constant("w_scale", &Values::f32([3, 4], (0..12).map(scale).collect()))
+            .constant("w_zero", &zeros)
+            .node("DequantizeLinear", &["codes", "w_scale", "w_zero"], &["w"], block)
+            .node(
+                "DequantizeLinear",
+                &["x", "x_scale", "x_zero"],
+                &["x_real"],
+                vec![],
+            )
+            .node("MatMul", &["x_real", "w"], &["sum"], vec![])
+            .node("QuantizeLinear", &["sum", "y_scale", "y_zero"], &["y"], vec![])
+            .output("y")
+    };
+    // Sixteen digits leave room for the factors.
+    let base = |channel: usize| (layer.scales[channel] >> 8) << 8;
+    let even = model(&|at| (base(at % 4) * factors[at]) as f32 / PARTS as f32);
+    let x = integers(&[2, 12], &layer.x[..24], DType::U8);
+    let found = run(&even, std::slice::from_ref(&x), Precision::Int8).unwrap();
+    let wanted = (0..8).map(|at| {
+        let (row, channel) = (at / 4, at % 4);
+        let terms = (0..12).map(|k| {
+            let weight = layer.weights[k * 4 + channel] * factors[k / 4 * 4 + channel];
+            (layer.x[row * 12 + k] - x_grid.zero) * weight
+        });
+        y_grid.code(product([terms.sum(), x_grid.scale, base(channel)]), 2)
+    });
+    assert_eq!(found, [integers(&[2, 4], &wanted.collect::<Vec<_>>(), DType::U8)]);
+    let odd = model(&|at| 0.01 + at as f32 * 0.000_731);
+    let reason = run(&odd, &[], Precision::Int8).unwrap_err();
+    assert!(reason.contains("integers with scales in blocks"), "{reason}");
+    run(&odd, &[x], Precision::F32).unwrap();
+}
+
 /// Samples that are there already.
 struct Given(Vec<Vec<Values>>);
 

@@ -3,6 +3,7 @@
 
 mod activation;
 mod attention;
+mod blocks;
 mod cast;
 mod constant;
 mod conv;

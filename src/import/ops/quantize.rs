@@ -6,6 +6,7 @@
 
 use super::super::builder::Tensor;
 use super::super::tensors;
+use super::blocks::PerChannel;
 use super::{Call, Importer, Made, of_domain, onnx, resolve_axis};
 
 use crate::op::tensor::{DType, Data, Narrow, Values};
@@ -213,12 +214,42 @@ impl Parameters {
             let op = Op::DequantizeLinear(DequantizeLinear { axis: self.axis });
             return call.graph.emit(op, &inputs, role);
         }
+        if let Some(whole) = self.per_channel(call, to) {
+            call.graph.take_bytes(whole.codes.data.len())?;
+            let channels = whole.scales.len();
+            let zeros = Values::new([channels], Data::I8(vec![0; channels]));
+            let inputs = [
+                call.graph.constant(whole.codes, "codes"),
+                call.graph
+                    .constant(Values::f32([channels], whole.scales), "scales"),
+                call.graph.constant(zeros, "zero_points"),
+            ];
+            let op = Op::DequantizeLinear(DequantizeLinear { axis: whole.axis });
+            return call.graph.emit(op, &inputs, role);
+        }
         let op = Op::DequantizeTo(DequantizeTo {
             to,
             axis: self.axis,
             block_size: self.block_size,
         });
         call.graph.emit(op, &self.inputs(), role)
+    }
+
+    /// Stored integers in blocks, where they have a form with one scale per channel.
+    fn per_channel(&self, call: &Call<'_>, to: DType) -> Option<PerChannel> {
+        let is_plain = self.block_size > 0 && to == DType::F32;
+        let (x, scales) = (
+            call.graph.constant_of(self.x)?,
+            call.graph.constant_of(self.scale)?,
+        );
+        let zeros = match self.zero_point {
+            Some(zeros) => Some(call.graph.constant_of(zeros)?.as_ref()),
+            None => None,
+        };
+        let of_bytes = x.data.dtype().bytes() == 1;
+        (is_plain && of_bytes)
+            .then(|| PerChannel::of_blocks(x, scales, zeros, self.axis, self.block_size))
+            .flatten()
     }
 
     /// The zero points, made here of this type where the model has none.

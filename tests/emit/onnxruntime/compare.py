@@ -74,7 +74,7 @@ def apply(node, attributes, inputs):
     if kind == 'Relu': return [np.maximum(inputs[0], 0)]
     if kind == 'Gemm' and attributes == {'transB': 1}:
         return [inputs[0] @ inputs[1].T + (inputs[2] if len(inputs) > 2 else 0)]
-    if kind == 'Sigmoid': return [1 / (1 + np.exp(-inputs[0]))]
+    if kind == 'Sigmoid': return [1 / (1 + np.exp(-np.maximum(inputs[0], -700)))]
     if kind == 'Softmax':
         e = np.exp(inputs[0] - inputs[0].max(attributes['axis'], keepdims=True))
         return [e / e.sum(attributes['axis'], keepdims=True)]
