@@ -113,15 +113,38 @@ fn outcome(command: &mut Command) -> Outcome {
 }
 
 #[test]
+fn encodings_take_the_place_of_calibration() {
+    let bench = Bench::new();
+    let compile = "compile digits.onnx --target mps2-an386 --encodings e.json";
+    bench.run(compile).fails(2, &["e.json: cannot be read"]);
+    bench.write("e.json", "[]");
+    bench.run(compile).fails(2, &["e.json: the file: an object with"]);
+    bench.write(
+        "e.json",
+        r#"{"activation_encodings": {"nobody": [{"bitwidth": 8, "scale": 1, "offset": 0}]}}"#,
+    );
+    let named = ["encoding `nobody`", "the model has no tensor of this name"];
+    bench.run(compile).fails(3, &named);
+    bench.write("e.json", r#"{"activation_encodings": {}}"#);
+    bench.run(compile).fails(2, &["calibration"]);
+}
+
+#[test]
 fn compile_writes_every_form_and_says_what_it_costs() {
     let bench = Bench::new();
     let answer = bench
-        .compile("-o out --emit tin,bin,hex,elf --format json --explain")
+        .compile("-o out --emit tin,bin,hex,elf,onnx --format json --explain")
         .works();
     assert_eq!(answer.stderr, "");
     let json = answer.json();
     assert_eq!(json["artifact"], "out/digits.tin");
-    assert_eq!(json["files"].as_array().unwrap().len(), 5);
+    assert_eq!(json["files"].as_array().unwrap().len(), 6);
+    // The quantized model is a model, and costs the same.
+    let again = bench.run("compile out/digits.qdq.onnx --target mps2-an386 -o again --format json");
+    let again = again.works().json();
+    for field in ["arena_bytes", "instructions", "macs"] {
+        assert_eq!(again[field], json[field], "{field}");
+    }
     let blob = fs::read(bench.path("out/digits.tin")).unwrap();
     assert_eq!(json["blob_bytes"], blob.len());
     for field in ["arena_bytes", "arena_lower_bound_bytes", "instructions", "macs"] {

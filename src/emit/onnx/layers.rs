@@ -89,7 +89,7 @@ pub(super) fn conv_nd(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &ConvNd)
     let weights = if is_transposed {
         attributes.push(counts("strides", &window.spread));
         attributes.push(ints("output_padding", more));
-        turned_weights(w, node, op.groups)?
+        turned_weights(w, node, op.groups)
     } else {
         attributes.push(counts("strides", &window.strides));
         w.read(node.inputs[1], Order::ChannelsFirst)
@@ -106,10 +106,10 @@ pub(super) fn conv_nd(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &ConvNd)
 
 /// Weights `[out, k…, in / groups]` as a transposed convolution has them: `[in, out / groups, k…]`, the kernel turned
 /// around.
-fn turned_weights(w: &mut Writer<'_>, node: &Node<QuantTensor>, groups: usize) -> Result<String, OpError> {
+fn turned_weights(w: &mut Writer<'_>, node: &Node<QuantTensor>, groups: usize) -> String {
     let tensor = w.tensor(node.inputs[1]);
     let Some(values) = &tensor.data else {
-        return Err(no_form("a transposed convolution of computed weights"));
+        return turned_in_the_graph(w, node, groups);
     };
     let rank = values.shape.len();
     let turned = reversed(values, 1..rank - 1);
@@ -124,7 +124,7 @@ fn turned_weights(w: &mut Writer<'_>, node: &Node<QuantTensor>, groups: usize) -
     let joined = [&[groups * of_group, out / groups], kernel].concat();
     let in_groups: Values = transposed(&turned.reshaped(apart), &perm).reshaped(joined.clone());
     let Quantization::PerChannel { scales, .. } = &tensor.quantization else {
-        return Ok(w.constant("weights", &in_groups));
+        return w.constant("weights", &in_groups);
     };
     let per_group = &scales[..out / groups];
     if scales
@@ -132,7 +132,7 @@ fn turned_weights(w: &mut Writer<'_>, node: &Node<QuantTensor>, groups: usize) -
         .all(|scales| scales == per_group)
     {
         let codes = w.constant("weights", &in_groups);
-        return Ok(w.per_channel(&codes, per_group, 1));
+        return w.per_channel(&codes, per_group, 1);
     }
     // Scales that differ from group to group lie along no axis of the joined weights.
     let codes = w.constant("weights", &turned);
@@ -140,7 +140,29 @@ fn turned_weights(w: &mut Writer<'_>, node: &Node<QuantTensor>, groups: usize) -
     let apart = [&[groups, out / groups], kernel, &[of_group]].concat();
     let reals = w.reshaped(&reals, &apart);
     let reals = w.permuted(&reals, &perm);
-    Ok(w.reshaped(&reals, &joined))
+    w.reshaped(&reals, &joined)
+}
+
+/// The same of weights that are computed.
+fn turned_in_the_graph(w: &mut Writer<'_>, node: &Node<QuantTensor>, groups: usize) -> String {
+    let shape = w.shape(node.inputs[1]);
+    let rank = shape.len();
+    let (out, kernel, of_group) = (shape[0], &shape[1..rank - 1], shape[rank - 1]);
+    let weights = w.read(node.inputs[1], Order::Own);
+    let axes: Vec<usize> = (1..rank - 1).collect();
+    let starts = w.counts(
+        "starts",
+        &kernel.iter().map(|extent| extent - 1).collect::<Vec<_>>(),
+    );
+    let ends = w.ints("ends", axes.iter().map(|_| i64::MIN));
+    let steps = w.ints("steps", axes.iter().map(|_| -1));
+    let axes = w.counts("axes", &axes);
+    let turned = w.add("Slice", &[&weights, &starts, &ends, &axes, &steps], Vec::new());
+    let apart = [&[groups, out / groups], kernel, &[of_group]].concat();
+    let perm: Vec<usize> = [0, rank].into_iter().chain(1..rank).collect();
+    let turned = w.reshaped(&turned, &apart);
+    let turned = w.permuted(&turned, &perm);
+    w.reshaped(&turned, &[&[groups * of_group, out / groups], kernel].concat())
 }
 
 /// A matrix product with the rows of all axes but the last.
