@@ -38,6 +38,7 @@ pub mod simulate;
 pub mod target;
 
 use ir::{FloatGraph, Metadata, Program, Progress, QuantGraph, Samples};
+use quantize::Quantized;
 use target::Target;
 
 /// What every stage may be told; the defaults are right for most models.
@@ -131,14 +132,11 @@ pub fn build(
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<Artifact, Error> {
-    let quant =
-        quantize::run(float.clone(), samples, &options.quantize, progress).map_err(|error| match options
-            .import
-            .encodings
-        {
-            Some(_) => error.of_encodings(),
-            None => error,
-        })?;
+    let quantized = quantize::run(float, samples, &options.quantize, progress);
+    let Quantized { float, quant } = quantized.map_err(|error| match options.import.encodings {
+        Some(_) => error.of_encodings(),
+        None => error,
+    })?;
     let program = schedule::run(target, &quant, &options.schedule)?;
     let blob = emit::blob(target, &program, &remarks(&float.metadata, &options.emit))?;
     Ok(Artifact {

@@ -11,4 +11,5 @@ mod qdq;
 mod reference;
 mod rescale;
 mod rows;
+mod steps;
 mod widen;

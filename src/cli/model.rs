@@ -11,7 +11,7 @@ use tinsmith::data::{self, Files, Input, IntegerScale, Source};
 use tinsmith::import::{self, Encodings};
 use tinsmith::ir::{FloatGraph, NoSamples, Samples};
 use tinsmith::optimize;
-use tinsmith::quantize::{self, Calibrator};
+use tinsmith::quantize::{self, Calibrator, Effort, Step, Steps};
 use tinsmith::schedule::{self, IoLayout};
 use tinsmith::target::Target;
 use tinsmith::{Artifact, Error, Options};
@@ -76,9 +76,17 @@ pub(super) struct CompileArgs {
     calibration: Vec<String>,
     #[command(flatten)]
     integers: IntegerArgs,
-    /// How ranges come from calibration: `minmax`, `percentile[=P]` (99.99 by default) or `mse`.
+    /// How ranges come from calibration: `minmax`, `average` (moving), `percentile[=P]` (99.99 by default), `entropy`, `mse`,
+    /// or `auto`: for each tensor the one that costs its readers least.
     #[arg(long, value_name = "METHOD", default_value = "minmax")]
     calibrator: CalibratorArg,
+    /// How much time quantizing may take so that less is lost. Without it weights and ranges are rounded as they are.
+    #[arg(long, value_enum)]
+    effort: Option<EffortArg>,
+    /// Takes one step or leaves it out whatever the effort, such as `correct-bias=off`; repeatable. The steps are
+    /// `absorb-bias`, `equalize-channels`, `clip-tails` (with `--calibrator auto`), `reconstruct-weights`, `correct-bias`.
+    #[arg(long = "step", value_name = "NAME=on|off")]
+    steps: Vec<Named<Switch>>,
     /// The precision of activations and weights.
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
@@ -120,6 +128,43 @@ enum Precision {
     Int16x8,
     F32,
     Auto,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
+enum EffortArg {
+    /// A few runs of the samples.
+    Fast,
+    /// Tens of them.
+    #[default]
+    Normal,
+    /// As many as help.
+    Max,
+}
+
+impl EffortArg {
+    fn effort(self) -> Effort {
+        match self {
+            Self::Fast => Effort::Fast,
+            Self::Normal => Effort::Normal,
+            Self::Max => Effort::Max,
+        }
+    }
+}
+
+/// Whether a step is taken.
+#[derive(Clone, Copy, Debug)]
+struct Switch(bool);
+
+impl FromStr for Switch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "on" => Ok(Self(true)),
+            "off" => Ok(Self(false)),
+            _ => Err(format!("wanted `on` or `off`, found `{text}`")),
+        }
+    }
 }
 
 /// `NAME=VALUE`.
@@ -198,10 +243,16 @@ impl FromStr for CalibratorArg {
         };
         match text.split_once('=') {
             None if text == "minmax" => Ok(Calibrator::MinMax),
+            None if text == "average" => Ok(Calibrator::MovingAverage),
+            None if text == "entropy" => Ok(Calibrator::Entropy),
+            None if text == "auto" => Ok(Calibrator::Auto),
             None if text == "mse" => Ok(Calibrator::MeanSquaredError),
             None if text == "percentile" => percent("99.99"),
             Some(("percentile", text)) => percent(text),
-            _ => Err("wanted `minmax`, `percentile`, `percentile=P` or `mse`".to_owned()),
+            _ => Err(
+                "wanted `minmax`, `average`, `percentile`, `percentile=P`, `entropy`, `mse` or `auto`"
+                    .to_owned(),
+            ),
         }
         .map(Self)
     }
@@ -302,6 +353,22 @@ impl CompileArgs {
         self.integers.scale()
     }
 
+    /// The steps of the effort, but for those that were switched.
+    fn steps(&self) -> Result<Steps, Failure> {
+        let mut steps = self
+            .effort
+            .map_or(Steps::NONE, |effort| Steps::of(effort.effort()));
+        for Named { name, value } in &self.steps {
+            let Some(step) = Step::ALL.into_iter().find(|step| step.name() == name) else {
+                let names = Step::ALL.map(Step::name).join(", ");
+                return Err(Failure::usage(format!("no step is named `{name}`"))
+                    .with_help(format!("the steps are {names}")));
+            };
+            steps = steps.with(step, value.0);
+        }
+        Ok(steps)
+    }
+
     /// The model's options with these.
     pub(super) fn options(&self, model: &ModelArgs) -> Result<Options, Failure> {
         let precision = match self.precision {
@@ -319,6 +386,8 @@ impl CompileArgs {
         options.quantize = quantize::Options {
             calibrator: self.calibrator.0,
             precision,
+            effort: self.effort.unwrap_or_default().effort(),
+            steps: self.steps()?,
         };
         options.schedule = schedule::Options {
             io_layout: match self.io_layout {

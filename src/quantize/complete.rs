@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::params::Sources;
 use super::qdq::{self, Refused};
-use super::{Options, QuantizeError, fresh_name, ranges};
+use super::ranges::Observed;
+use super::{Options, QuantizeError, fresh_name};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Progress, QuantGraph, Samples};
 use crate::op::quant::QuantParams;
 use crate::op::tensor::{DType, Data, TensorType, Values};
@@ -32,7 +33,8 @@ pub(super) fn absorb(
         };
         if params.is_none() {
             // Handles stay: what is put in comes behind all else.
-            let ranges = ranges::observe(&graph, samples, options.calibrator, progress)?;
+            let observed = Observed::of(&graph, samples, options.calibrator, progress)?;
+            let ranges = observed.ranges(options.calibrator);
             params = Some(Sources::of(&graph).params(&graph, &ranges));
         }
         let observed = params.as_ref().and_then(|params| *params.get(tensor.index())?);

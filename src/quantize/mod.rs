@@ -9,14 +9,25 @@
 //!
 //! This stage does not judge whether an operator has an integer kernel; lowering does.
 
+mod auto;
 mod calibrate;
+mod channels;
 mod complete;
+mod equalize;
+mod groups;
 mod histogram;
+mod mend;
+mod moments;
 mod params;
+mod patches;
 mod qdq;
 mod ranges;
 mod reals;
 mod scheme;
+mod spread;
+mod steps;
+mod subset;
+mod sweep;
 mod weights;
 
 use crate::ir::verify::{VerifyError, verify};
@@ -26,7 +37,10 @@ use crate::op::tensor::TensorType;
 use crate::op::{Op, Reshape};
 use crate::reference::ReferenceError;
 use params::Sources;
+use ranges::Observed;
 use scheme::Scheme;
+pub use steps::{Effort, Step, Steps};
+use subset::Subset;
 
 /// How the range of a tensor follows from what was observed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -34,10 +48,16 @@ pub enum Calibrator {
     /// From the least to the greatest value.
     #[default]
     MinMax,
+    /// The moving average of the samples' least and greatest values.
+    MovingAverage,
     /// The middle of the distribution that holds this percentage of the values, above 0 and up to 100.
     Percentile(f64),
+    /// The range that keeps most of the distribution, by the Kullback-Leibler divergence.
+    Entropy,
     /// The range with the least mean squared error between values and their quantized selves.
     MeanSquaredError,
+    /// For each tensor, the one of the others that costs the nodes that read it least, as measured on samples.
+    Auto,
 }
 
 /// What activations and weights are computed in.
@@ -57,6 +77,10 @@ pub struct Options {
     pub calibrator: Calibrator,
     /// What is computed in.
     pub precision: Precision,
+    /// How much time it may take.
+    pub effort: Effort,
+    /// What is done so that less is lost; nothing by default.
+    pub steps: Steps,
 }
 
 /// Why a graph cannot be quantized.
@@ -134,6 +158,16 @@ impl QuantizeError {
     }
 }
 
+/// A quantized graph, and the float graph that it was made of: the one given, but for what [`Step`]s changed in it that
+/// leaves its results as they are.
+#[derive(Clone, Debug)]
+pub struct Quantized {
+    /// In reals.
+    pub float: FloatGraph,
+    /// In integers.
+    pub quant: QuantGraph,
+}
+
 /// Quantizes a graph. Samples are not touched where all of it is quantized already, or stays in f32.
 ///
 /// # Errors
@@ -143,24 +177,55 @@ pub fn run(
     samples: &dyn Samples,
     options: &Options,
     progress: Progress<'_>,
-) -> Result<QuantGraph, QuantizeError> {
+) -> Result<Quantized, QuantizeError> {
     let loops = loops(&graph, options.precision);
     if !loops.is_empty() {
         return Err(QuantizeError::Problems(loops));
     }
-    let mut quant = if is_quantized(&graph) {
-        complete::absorb(graph, samples, options, progress)?
+    let mut float = graph;
+    let mut quant = if is_quantized(&float) {
+        complete::absorb(float.clone(), samples, options, progress)?
     } else if options.precision == Precision::F32 {
-        reals::keep(&graph)
+        reals::keep(&float)
     } else {
-        let ranges = ranges::observe(&graph, samples, options.calibrator, progress)?;
-        let params = Sources::of(&graph).params(&graph, &ranges);
-        let scheme = Scheme::new(&graph, params);
-        calibrate::quantize(&graph, &scheme).map_err(QuantizeError::Problems)?
+        calibrated(&mut float, samples, options, progress)?
     };
     copy_constant_outputs(&mut quant);
     verify(&quant)?;
-    Ok(quant)
+    Ok(Quantized { float, quant })
+}
+
+/// Ranges from samples, weights from ranges, both as good as the options' effort makes them.
+fn calibrated(
+    graph: &mut FloatGraph,
+    samples: &dyn Samples,
+    options: &Options,
+    progress: Progress<'_>,
+) -> Result<QuantGraph, QuantizeError> {
+    let subset = Subset::of(samples, graph, options.effort.macs());
+    let equalized = equalize::run(graph, &subset, options.steps)?;
+    let sources = Sources::of(graph);
+    let observed = Observed::of(graph, samples, options.calibrator, progress)?;
+    let ranges = if options.calibrator == Calibrator::Auto {
+        auto::choose(
+            graph,
+            &sources,
+            &observed,
+            &subset,
+            options.steps.has(Step::ClipTails),
+            progress,
+        )?
+    } else {
+        observed.ranges(options.calibrator)
+    };
+    let mut scheme = Scheme::new(graph, sources.params(graph, &ranges));
+    let mended = sweep::run(graph, &mut scheme, &subset, options.steps, progress)?;
+    if options.steps != Steps::NONE {
+        graph.notes.push(format!(
+            "channels of {equalized} groups of tensors were equalized, {mended} layers were mended"
+        ));
+    }
+    calibrate::quantize(graph, &scheme).map_err(QuantizeError::Problems)
 }
 
 /// The loops that have no int8 form, which is all of them, and those of a quantized model.

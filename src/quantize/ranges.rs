@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 
 use super::histogram::Histogram;
+use super::spread::Spread;
 use super::{Calibrator, QuantizeError};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Progress, Samples};
 use crate::op::quant::Range;
@@ -15,65 +16,146 @@ use crate::reference::Executor;
 /// Samples whose results are held at a time.
 const BATCH: usize = 64;
 
-/// The range of every f32 tensor that was observed, by tensor.
-pub(super) fn observe(
-    graph: &FloatGraph,
-    samples: &dyn Samples,
-    calibrator: Calibrator,
-    progress: Progress<'_>,
-) -> Result<Vec<Option<Range>>, QuantizeError> {
-    if let Calibrator::Percentile(percent) = calibrator
-        && !(percent > 0.0 && percent <= 100.0)
-    {
-        return Err(QuantizeError::Percentile(percent));
-    }
-    if samples.is_empty() {
-        return Err(QuantizeError::NoSamples);
-    }
-    let executor = Executor::new(graph)?;
-    let passes = if calibrator == Calibrator::MinMax { 1 } else { 2 };
-    let total = passes * samples.len();
-    let extremes = extremes(graph, &executor, samples, &|done| {
-        progress("calibrating", done, total)
-    })?;
-    if calibrator == Calibrator::MinMax {
-        return Ok(extremes);
-    }
-    let report = |done: usize| progress("calibrating", samples.len() + done, total);
-    let histograms = histograms(graph, &executor, samples, &extremes, &report)?;
-    let narrowed = histograms.into_iter().map(|histogram| {
-        histogram.map(|histogram| match calibrator {
-            Calibrator::MinMax => histogram.range(),
-            Calibrator::Percentile(percent) => histogram.percentile(percent),
-            Calibrator::MeanSquaredError => histogram.least_squared_error(),
-        })
-    });
-    Ok(narrowed.collect())
+/// How much of a moving average each sample replaces, as ONNX Runtime does it.
+const MOMENTUM: f32 = 0.01;
+
+/// The ranges of every f32 tensor that was observed, by tensor.
+pub(super) struct Observed {
+    /// From the least to the greatest value.
+    pub(super) extremes: Vec<Option<Range>>,
+    /// The moving average of the samples' extremes.
+    pub(super) averages: Vec<Option<Range>>,
+    /// What the samples' extremes let expect of a next sample.
+    pub(super) expected: Vec<Option<Range>>,
+    /// How the values lie between the extremes; empty where no calibrator needs it.
+    pub(super) histograms: Vec<Option<Histogram>>,
 }
 
-/// The least and the greatest value of every tensor.
+impl Observed {
+    /// Runs the samples past every tensor: once, or twice where the calibrator needs the distribution.
+    pub(super) fn of(
+        graph: &FloatGraph,
+        samples: &dyn Samples,
+        calibrator: Calibrator,
+        progress: Progress<'_>,
+    ) -> Result<Self, QuantizeError> {
+        if let Calibrator::Percentile(percent) = calibrator
+            && !(percent > 0.0 && percent <= 100.0)
+        {
+            return Err(QuantizeError::Percentile(percent));
+        }
+        if samples.is_empty() {
+            return Err(QuantizeError::NoSamples);
+        }
+        let executor = Executor::new(graph)?;
+        let once = matches!(calibrator, Calibrator::MinMax | Calibrator::MovingAverage);
+        let total = if once { 1 } else { 2 } * samples.len();
+        let Extremes {
+            ranges: extremes,
+            averages,
+            expected,
+        } = extremes(graph, &executor, samples, &|done| {
+            progress("calibrating", done, total)
+        })?;
+        let mut observed = Self {
+            histograms: vec![None; extremes.len()],
+            extremes,
+            averages,
+            expected,
+        };
+        if !once {
+            let report = |done: usize| progress("calibrating", samples.len() + done, total);
+            observed.histograms = histograms(graph, &executor, samples, &observed.extremes, &report)?;
+        }
+        Ok(observed)
+    }
+
+    /// The range of every tensor as one calibrator has it. `Auto` has none of its own; the extremes stand for it.
+    pub(super) fn ranges(&self, calibrator: Calibrator) -> Vec<Option<Range>> {
+        let of = |histogram: &Histogram| match calibrator {
+            Calibrator::Percentile(percent) => histogram.percentile(percent),
+            Calibrator::Entropy => histogram.least_divergence(),
+            Calibrator::MeanSquaredError => histogram.least_squared_error(),
+            Calibrator::MinMax | Calibrator::MovingAverage | Calibrator::Auto => histogram.range(),
+        };
+        match calibrator {
+            Calibrator::MinMax | Calibrator::Auto => self.extremes.clone(),
+            Calibrator::MovingAverage => self.averages.clone(),
+            Calibrator::Percentile(_) | Calibrator::Entropy | Calibrator::MeanSquaredError => {
+                let histograms = self.histograms.par_iter();
+                histograms.map(|histogram| histogram.as_ref().map(of)).collect()
+            }
+        }
+    }
+}
+
+/// Ranges by tensor.
+type Ranges = Vec<Option<Range>>;
+
+/// What one pass over the samples tells.
+struct Extremes {
+    ranges: Ranges,
+    averages: Ranges,
+    expected: Ranges,
+}
+
+/// The least and the greatest value of every tensor, the moving average of those of each sample, and how far they vary.
 fn extremes(
     graph: &FloatGraph,
     executor: &Executor<'_>,
     samples: &dyn Samples,
     report: &(dyn Fn(usize) + Sync),
-) -> Result<Vec<Option<Range>>, QuantizeError> {
+) -> Result<Extremes, QuantizeError> {
     let mut ranges = vec![None; graph.tensors.len()];
+    let mut averages: Ranges = vec![None; graph.tensors.len()];
+    let mut spreads: Vec<[Spread; 2]> = vec![[Spread::default(); 2]; graph.tensors.len()];
     for first in (0..samples.len()).step_by(BATCH) {
         let last = samples.len().min(first + BATCH);
-        let batch: Vec<Result<Vec<Option<Range>>, QuantizeError>> = (first..last)
+        let batch: Vec<Result<Ranges, QuantizeError>> = (first..last)
             .into_par_iter()
             .map(|sample| extremes_of(graph, executor, samples, sample))
             .collect();
-        // In the order of the samples, so that the first faulty one is named.
+        // In the order of the samples, so that the first faulty one is named, and averages move alike.
         for found in batch {
-            for (range, found) in ranges.iter_mut().zip(found?) {
+            let found = found?;
+            for (average, found) in averages.iter_mut().zip(&found) {
+                *average = moved(*average, *found);
+            }
+            for (ends, found) in spreads.iter_mut().zip(&found) {
+                if let Some(found) = found {
+                    ends[0].add(found.min);
+                    ends[1].add(found.max);
+                }
+            }
+            for (range, found) in ranges.iter_mut().zip(found) {
                 *range = joined(*range, found);
             }
         }
         report(last);
     }
-    Ok(ranges)
+    let expected = spreads.iter().zip(&ranges).map(|([low, high], range)| {
+        range.map(|_| Range {
+            min: low.least(),
+            max: high.greatest(),
+        })
+    });
+    let expected = expected.collect();
+    Ok(Extremes {
+        ranges,
+        averages,
+        expected,
+    })
+}
+
+/// A moving average after one more range.
+fn moved(average: Option<Range>, next: Option<Range>) -> Option<Range> {
+    match (average, next) {
+        (Some(average), Some(next)) => Some(Range {
+            min: average.min + MOMENTUM * (next.min - average.min),
+            max: average.max + MOMENTUM * (next.max - average.max),
+        }),
+        (a, b) => a.or(b),
+    }
 }
 
 /// The extremes of one sample.
@@ -181,7 +263,7 @@ fn merge(into: &mut [Option<Histogram>], from: &[Option<Histogram>]) {
 }
 
 /// Runs one sample past an observer.
-fn run_sample(
+pub(super) fn run_sample(
     graph: &FloatGraph,
     executor: &Executor<'_>,
     samples: &dyn Samples,

@@ -1,5 +1,9 @@
 //! Symmetric int8 weights per output channel, and int32 biases in steps of the input's scale times the weights'.
 
+use std::sync::Arc;
+
+use crate::op::tensor::Values;
+
 /// A layer's weights and bias as integers.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Weights {
@@ -11,6 +15,52 @@ pub(super) struct Weights {
     pub(super) bias: Vec<i32>,
     /// Channels whose weights take fewer than 127 steps, because their bias would leave int32 otherwise.
     pub(super) coarser: Vec<usize>,
+}
+
+impl Weights {
+    /// The weights in the shape given and the biases, as the reals they stand for.
+    pub(super) fn reals(&self, shape: &[usize], input_scale: f32) -> [(usize, Arc<Values>); 2] {
+        let row = self.row_len();
+        let weights = self
+            .codes
+            .iter()
+            .enumerate()
+            .map(|(i, &code)| f32::from(code) * self.scales[i / row]);
+        let bias = self
+            .bias
+            .iter()
+            .zip(&self.scales)
+            .map(|(&bias, &scale)| (f64::from(bias) * f64::from(input_scale) * f64::from(scale)) as f32);
+        let weights = Values::f32(shape, weights.collect());
+        let bias = Values::f32([self.bias.len()], bias.collect());
+        [(1, Arc::new(weights)), (2, Arc::new(bias))]
+    }
+
+    /// The same weights with other biases, in reals; `None` where one of those leaves int32.
+    pub(super) fn with_bias(&self, bias: &[f64], input_scale: f32) -> Option<Self> {
+        let steps = |(channel, bias): (usize, &f64)| {
+            let scale = f64::from(self.scales[channel]);
+            let steps = libm::rint(bias / (f64::from(input_scale) * scale));
+            let row = &self.codes[channel * self.row_len()..][..self.row_len()];
+            let taken: f64 = row.iter().map(|&code| f64::from(code).abs()).sum();
+            fits(steps, taken).then_some(steps as i32)
+        };
+        Some(Self {
+            bias: bias.iter().enumerate().map(steps).collect::<Option<_>>()?,
+            ..self.clone()
+        })
+    }
+
+    /// Weights of an output channel; at least 1.
+    pub(super) fn row_len(&self) -> usize {
+        (self.codes.len() / self.scales.len().max(1)).max(1)
+    }
+}
+
+/// Whether sums stay in int32: whatever the zero point, |bias − zero_point·Σw| + 128·Σ|w| stays below this, and so does
+/// |bias| + 255·Σ|w|.
+fn fits(bias_steps: f64, taken: f64) -> bool {
+    bias_steps.abs() + 256.0 * taken <= f64::from(i32::MAX)
 }
 
 /// Where the bias of a channel without weights lies in its steps: fine enough for any output, far from overflow.
@@ -39,9 +89,7 @@ pub(super) fn quantize(weights: &[f32], channels: usize, bias: &[f32], input_sca
             let bias_steps = libm::rint(bias / (f64::from(input_scale) * f64::from(scale)));
             let codes = row.iter().map(|&weight| code(weight, scale));
             let taken: f64 = codes.clone().map(|code| f64::from(code).abs()).sum();
-            // Whatever the zero point, |bias − zero_point·Σw| + 128·Σ|w| stays below this, and so does
-            // |bias| + 255·Σ|w|.
-            if bias_steps.abs() + 256.0 * taken <= f64::from(i32::MAX) || scale > f32::MAX / 4.0 {
+            if fits(bias_steps, taken) || scale > f32::MAX / 4.0 {
                 out.codes.extend(codes);
                 out.bias.push(bias_steps as i32); // the cast saturates, where no scale is large enough
                 break;
@@ -68,7 +116,7 @@ fn lone_scale(bias: f64, input_scale: f32) -> f32 {
 }
 
 /// A weight in steps of its channel's scale, ties to even.
-fn code(weight: f32, scale: f32) -> i8 {
+pub(super) fn code(weight: f32, scale: f32) -> i8 {
     libm::rintf(weight / scale).clamp(-127.0, 127.0) as i8
 }
 

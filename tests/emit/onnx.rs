@@ -196,7 +196,9 @@ fn float_models_stay_float() {
         precision: Precision::F32,
         ..quantize::Options::default()
     };
-    let quant = quantize::run(graph.clone(), &NoSamples, &options, &|_, _, _| ()).unwrap();
+    let quant = quantize::run(graph.clone(), &NoSamples, &options, &|_, _, _| ())
+        .unwrap()
+        .quant;
     let bytes = emit::onnx(&quant, "3").unwrap();
     let model = ModelProto::decode(&bytes[..]).unwrap();
     assert_eq!((model.model_version, model.ir_version), (3, 8));

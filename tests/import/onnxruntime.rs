@@ -162,8 +162,8 @@ fn written_and_read(graph: &FloatGraph) -> Option<FloatGraph> {
         precision: Precision::F32,
         ..quantize::Options::default()
     };
-    let quant = quantize::run(graph.clone(), &NoSamples, &options, &|_, _, _| ()).ok()?;
-    match emit::onnx(&quant, "") {
+    let quantized = quantize::run(graph.clone(), &NoSamples, &options, &|_, _, _| ()).ok()?;
+    match emit::onnx(&quantized.quant, "") {
         Ok(bytes) => Some(import::onnx(&bytes, &Options::default()).unwrap()),
         Err(EmitError::NotOnnx(_)) => None,
         Err(other) => panic!("{other}"),

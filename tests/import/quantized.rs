@@ -339,7 +339,9 @@ fn quantized_operators_are_taken_as_they_stand() {
         let model = quantized_layer(operator, &weights);
         let options = tinsmith::Options::default();
         let graph = tinsmith::load(&model.bytes(), &options).unwrap();
-        let quant = quantize::run(graph, &tinsmith::ir::NoSamples, &options.quantize, &|_, _, _| ()).unwrap();
+        let quant = quantize::run(graph, &tinsmith::ir::NoSamples, &options.quantize, &|_, _, _| ())
+            .unwrap()
+            .quant;
         let layers = quant
             .nodes
             .iter()

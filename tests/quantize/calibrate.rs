@@ -96,7 +96,7 @@ fn quantize(
         calibrator,
         ..Options::default()
     };
-    quantize::run(graph.clone(), samples, &options, &|_, _, _| ())
+    quantize::run(graph.clone(), samples, &options, &|_, _, _| ()).map(|quantized| quantized.quant)
 }
 
 fn params(graph: &QuantGraph, name: &str) -> QuantParams {

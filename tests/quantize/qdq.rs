@@ -143,6 +143,7 @@ impl Builder {
         self.graph.outputs = outputs.to_vec();
         tinsmith::ir::verify::verify(&self.graph).unwrap();
         quantize::run(self.graph, &NoSamples, &Options::default(), &|_, _, _| ())
+            .map(|quantized| quantized.quant)
     }
 
     fn problems(self, outputs: &[Tensor]) -> Vec<Problem> {

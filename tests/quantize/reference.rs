@@ -17,7 +17,11 @@ fn load(name: &str) -> Option<QuantGraph> {
     let float = import::onnx(&bytes, &import::Options::default()).unwrap();
     let float = optimize::run(float, &optimize::Options::default()).unwrap();
     let options = quantize::Options::default();
-    Some(quantize::run(float, &NoSamples, &options, &|_, _, _| ()).unwrap())
+    Some(
+        quantize::run(float, &NoSamples, &options, &|_, _, _| ())
+            .unwrap()
+            .quant,
+    )
 }
 
 /// The int8 elements of an `.npy` of the test material.

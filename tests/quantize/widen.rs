@@ -84,7 +84,9 @@ fn quantization_by_narrower_scales_is_taken_as_it_stands() {
     let model = quantized(model, "p", "r", "y").output("y");
     let options = Options::default();
     let graph = load(&model.bytes(), &options).unwrap();
-    let quant = tinsmith::quantize::run(graph, &NoSamples, &options.quantize, &|_, _, _| ()).unwrap();
+    let quant = tinsmith::quantize::run(graph, &NoSamples, &options.quantize, &|_, _, _| ())
+        .unwrap()
+        .quant;
     assert_eq!(quant.nodes.len(), 1);
 }
 

@@ -55,7 +55,8 @@ pub(crate) fn run(name: &str) -> Result<bool> {
         let graph = import::onnx(&bytes, &import::Options::default()).into_diagnostic()?;
         let graph = optimize::run(graph, &optimize::Options::default()).into_diagnostic()?;
         let graph = quantize::run(graph, &NoSamples, &quantize::Options::default(), &|_, _, _| ())
-            .into_diagnostic()?;
+            .into_diagnostic()?
+            .quant;
         samples.extend(measure(&target, &graph)?);
     }
     let figures = fit(&samples);
