@@ -21,7 +21,7 @@ use crate::op::tensor::Values;
 use crate::reference::ReferenceError;
 
 /// Samples below which nothing can be judged by what it was not made from.
-const FEWEST_SAMPLES: usize = 4;
+pub(super) const FEWEST_SAMPLES: usize = 4;
 /// What the error must fall to for a change to be worth it.
 const WORTH: f64 = 0.98;
 
@@ -61,7 +61,7 @@ pub(super) fn better(
     if steps.has(Step::ReconstructWeights) {
         ways.extend([Way::Round, Way::MoveAndRound]);
     }
-    if ways.is_empty() || layer.float_out.len() < FEWEST_SAMPLES {
+    if ways.is_empty() {
         return Ok(None);
     }
     let target = layer.linear_float()?;

@@ -1,8 +1,10 @@
 //! Quantization: a [`FloatGraph`] becomes a [`QuantGraph`] of int8 tensors.
 //!
 //! A model that brings its own `QuantizeLinear` and `DequantizeLinear` nodes is taken as it stands ([`qdq`]), and samples
-//! give what it lacks ([`complete`]); any other is calibrated: ranges from samples that the reference executor runs ([`ranges`], [`histogram`]), parameters
-//! from the ranges ([`calibrate`]), symmetric weights per output channel ([`weights`]).
+//! give what it lacks ([`complete`]). Any other is calibrated: ranges come from samples that the reference executor runs
+//! ([`ranges`], [`histogram`], [`auto`]), parameters from the ranges ([`params`]), symmetric weights per output channel from
+//! the model's ([`weights`]); both are a [`scheme`], by which the graph becomes int8 ([`calibrate`]). Before that, channels
+//! may be equalized ([`equalize`]), and after it, layers mended ([`sweep`]).
 //!
 //! With [`Precision::F32`], a float model stays as it is ([`reals`]), and so do the parts of a quantized one that have no
 //! int8 form.

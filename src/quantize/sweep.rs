@@ -12,7 +12,7 @@ use super::QuantizeError;
 use super::mend::{self, Layer};
 use super::params::{on_grid, quantize_constant};
 use super::scheme::{Constants, Scheme};
-use super::steps::Steps;
+use super::steps::{Step, Steps};
 use super::subset::Subset;
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Progress, Samples};
 use crate::op::Op;
@@ -40,6 +40,10 @@ pub(super) fn run(
     steps: Steps,
     progress: Progress<'_>,
 ) -> Result<usize, QuantizeError> {
+    let mends = steps.has(Step::ReconstructWeights) || steps.has(Step::CorrectBias);
+    if !mends || subset.len() < mend::FEWEST_SAMPLES {
+        return Ok(0);
+    }
     let mut sweep = Sweep {
         graph,
         tensors: vec![None; graph.tensors.len()],
