@@ -11,7 +11,7 @@ use tinsmith::data::{self, Files, Input, IntegerScale, Source};
 use tinsmith::import::{self, Encodings};
 use tinsmith::ir::{FloatGraph, NoSamples, Samples};
 use tinsmith::optimize;
-use tinsmith::quantize::{self, Calibrator, Effort, Step, Steps};
+use tinsmith::quantize::{self, Calibrator, Effort, Step, Steps, WeightForm};
 use tinsmith::schedule::{self, IoLayout};
 use tinsmith::target::Target;
 use tinsmith::{Artifact, Error, Options};
@@ -90,6 +90,10 @@ pub(super) struct CompileArgs {
     /// The precision of activations and weights.
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
+    /// What weights are stored as, where a layer can take it: `int8`, one scale per output channel, or
+    /// `int8-per-tensor`, one for all of a layer.
+    #[arg(long, value_name = "FORM", default_value = "int8")]
+    weight_form: WeightForm,
     /// The layout of tensors at the artifact's edge.
     #[arg(long, value_enum, default_value_t)]
     io_layout: IoLayoutArg,
@@ -386,6 +390,7 @@ impl CompileArgs {
         options.quantize = quantize::Options {
             calibrator: self.calibrator.0,
             precision,
+            weights: self.weight_form,
             effort: self.effort.unwrap_or_default().effort(),
             steps: self.steps()?,
         };

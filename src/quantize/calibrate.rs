@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::params::{integer_params, params_of, passed_through, quantize_constant};
 use super::reals::plain;
 use super::scheme::Scheme;
+use super::weight_form::WeightForm;
 use super::{about_lstm, problem, weights};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Problem, QuantGraph};
 use crate::op::quant::{QuantTensor, Quantization};
@@ -311,11 +312,12 @@ impl Quantizer<'_> {
         let channels = *shape.first()?;
         if !quantized.coarser.is_empty() {
             self.out.notes.push(format!(
-                "{} `{}`: the bias of {} of its {channels} channels is too large for weights in 127 steps; theirs \
-                 are coarser",
+                "{} `{}`: the bias of {} of its {channels} channels is too large for weights in {} steps; \
+                 theirs are coarser",
                 node.op.name(),
                 node.name,
-                quantized.coarser.len()
+                quantized.coarser.len(),
+                quantized.form.most()
             ));
         }
         let bias_scales = quantized
@@ -351,7 +353,7 @@ impl Quantizer<'_> {
                 return None;
             };
             let shape = tensor.ty.shape.clone();
-            let quantized = weights::quantize(values, shape[0], &[], 1.0);
+            let quantized = weights::quantize(values, shape[0], &[], 1.0, WeightForm::Int8);
             let values = Values::new(shape, Data::I8(quantized.codes));
             inputs[position] = self.constant(&tensor.name, values, quantized.scales);
         }

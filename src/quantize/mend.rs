@@ -15,7 +15,7 @@ use super::moments::Moments;
 use super::patches::patches;
 use super::scheme::Constants;
 use super::steps::{Step, Steps};
-use super::weights::{self, Weights};
+use super::weights::Weights;
 use crate::ir::{FloatTensor, Node};
 use crate::op::tensor::Values;
 use crate::reference::ReferenceError;
@@ -170,7 +170,12 @@ impl Layer<'_> {
         let made = match (way, moments) {
             (Way::Keep, _) => now.clone(),
             (Way::Round | Way::MoveAndRound, Some(moments)) => {
-                match moments.round(&self.constants, self.input_scale, way == Way::MoveAndRound) {
+                match moments.round(
+                    &self.constants,
+                    self.input_scale,
+                    now.form,
+                    way == Way::MoveAndRound,
+                ) {
                     Some(made) => made,
                     None => return Ok(None),
                 }
@@ -204,14 +209,4 @@ impl Layer<'_> {
             .collect();
         Ok(made.with_bias(&corrected, self.input_scale))
     }
-}
-
-/// A layer's weights rounded anew: `reals` with output channels outermost, each under the scale of its channel.
-pub(super) fn scales(reals: &[f32], constants: &Constants<'_>, input_scale: f32) -> Weights {
-    weights::quantize(
-        reals,
-        constants.channels(),
-        constants.bias.unwrap_or(&[]),
-        input_scale,
-    )
 }

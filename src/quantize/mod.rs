@@ -2,8 +2,8 @@
 //!
 //! A model that brings its own `QuantizeLinear` and `DequantizeLinear` nodes is taken as it stands ([`qdq`]), and samples
 //! give what it lacks ([`complete`]). Any other is calibrated: ranges come from samples that the reference executor runs
-//! ([`ranges`], [`histogram`], [`auto`]), parameters from the ranges ([`params`]), symmetric weights per output channel from
-//! the model's ([`weights`]); both are a [`scheme`], by which the graph becomes int8 ([`calibrate`]). Before that, channels
+//! ([`ranges`], [`histogram`], [`auto`]), parameters from the ranges ([`params`]), symmetric weights from the
+//! model's ([`weights`]) in the form wished for ([`weight_form`]); both are a [`scheme`], by which the graph becomes int8 ([`calibrate`]). Before that, channels
 //! may be equalized ([`equalize`]), and after it, layers mended ([`sweep`]).
 //!
 //! With [`Precision::F32`], a float model stays as it is ([`reals`]), and so do the parts of a quantized one that have no
@@ -30,6 +30,7 @@ mod spread;
 mod steps;
 mod subset;
 mod sweep;
+mod weight_form;
 mod weights;
 
 use crate::ir::verify::{VerifyError, verify};
@@ -43,6 +44,7 @@ use ranges::Observed;
 use scheme::Scheme;
 pub use steps::{Effort, Step, Steps};
 use subset::Subset;
+pub use weight_form::WeightForm;
 
 /// How the range of a tensor follows from what was observed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -79,6 +81,8 @@ pub struct Options {
     pub calibrator: Calibrator,
     /// What is computed in.
     pub precision: Precision,
+    /// What weights are stored as, where a layer can take it.
+    pub weights: WeightForm,
     /// How much time it may take.
     pub effort: Effort,
     /// What is done so that less is lost; nothing by default.
@@ -220,7 +224,11 @@ fn calibrated(
     } else {
         observed.ranges(options.calibrator)
     };
-    let mut scheme = Scheme::new(graph, sources.params(graph, &ranges));
+    let mut scheme = Scheme::new(
+        graph,
+        sources.params(graph, &ranges),
+        &options.weights.of_nodes(graph),
+    );
     let mended = sweep::run(graph, &mut scheme, &subset, options.steps, progress)?;
     if options.steps != Steps::NONE {
         graph.notes.push(format!(

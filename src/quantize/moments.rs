@@ -8,10 +8,10 @@
 
 use rayon::prelude::*;
 
-use super::mend::scales;
 use super::patches::Patches;
 use super::scheme::Constants;
-use super::weights::{Weights, code};
+use super::weight_form::WeightForm;
+use super::weights::{self, Weights};
 use crate::op::gemm;
 
 /// How much of the mean square of the inputs is added to each square: what keeps few samples from deciding too much.
@@ -38,7 +38,13 @@ impl Moments {
 
     /// The weights of a layer rounded so that their errors cancel; `moves` them first to where they do best on the
     /// quantized side. `None` where the moments do not decide them.
-    pub(super) fn round(&self, constants: &Constants<'_>, input_scale: f32, moves: bool) -> Option<Weights> {
+    pub(super) fn round(
+        &self,
+        constants: &Constants<'_>,
+        input_scale: f32,
+        form: WeightForm,
+        moves: bool,
+    ) -> Option<Weights> {
         let depth = self.0.first()?.depth;
         let rows = constants.channels() / self.0.len();
         let factors: Vec<Factor> = self.0.par_iter().map(Group::factor).collect::<Option<_>>()?;
@@ -51,7 +57,8 @@ impl Moments {
             }
         }
         let nearest: Vec<f32> = reals.iter().map(|&real| real as f32).collect();
-        let mut made = scales(&nearest, constants, input_scale);
+        let bias = constants.bias.unwrap_or(&[]);
+        let mut made = weights::quantize(&nearest, constants.channels(), bias, input_scale, form);
         let scales: Vec<f64> = made.scales.iter().copied().map(f64::from).collect();
         let chunk_rows = CHUNK.min(rows.max(1));
         for (group, factor) in factors.iter().enumerate() {
@@ -63,7 +70,7 @@ impl Moments {
             codes
                 .zip(reals)
                 .zip(scales)
-                .for_each(|((codes, reals), scales)| factor.round(reals, scales, codes));
+                .for_each(|((codes, reals), scales)| factor.round(reals, scales, codes, form));
         }
         // Other codes may sum up to more.
         let bias: Vec<f64> = match constants.bias {
@@ -227,7 +234,7 @@ impl Factor {
     }
 
     /// Rounds rows of weights, each under its scale, to codes.
-    fn round(&self, rows: &[f64], scales: &[f64], codes: &mut [i8]) {
+    fn round(&self, rows: &[f64], scales: &[f64], codes: &mut [i8], form: WeightForm) {
         let (depth, count) = (self.depth, scales.len());
         // What each weight is off by, `[depth][count]` in the factor's order.
         let mut left = vec![0.0; rows.len()];
@@ -244,7 +251,7 @@ impl Factor {
             let pivot = self.r[at * depth + at];
             for (row, own) in own.iter_mut().enumerate() {
                 let real = rows[row * depth + i];
-                let code = code((real + *own / pivot) as f32, scales[row] as f32);
+                let code = form.code((real + *own / pivot) as f32, scales[row] as f32);
                 codes[row * depth + i] = code;
                 *own = real - f64::from(code) * scales[row];
             }

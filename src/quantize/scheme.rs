@@ -1,12 +1,13 @@
 //! All that is decided about a graph before its numbers become integers.
 
+use super::weight_form::WeightForm;
 use super::weights::{self, Weights};
 use crate::ir::{FloatGraph, FloatTensor, Node};
 use crate::op::Op;
 use crate::op::quant::QuantParams;
 use crate::op::tensor::Values;
 
-/// Parameters by tensor, weights by node.
+/// Parameters by tensor, weights in their form by node.
 pub(super) struct Scheme {
     /// The parameters of every tensor that becomes int8.
     pub(super) params: Vec<Option<QuantParams>>,
@@ -15,9 +16,9 @@ pub(super) struct Scheme {
 }
 
 impl Scheme {
-    /// Weights to nearest under these parameters.
-    pub(super) fn new(graph: &FloatGraph, params: Vec<Option<QuantParams>>) -> Self {
-        let layer = |node: &Node<FloatTensor>| {
+    /// Weights to nearest under these parameters, each node's in the form that `forms` has for it.
+    pub(super) fn new(graph: &FloatGraph, params: Vec<Option<QuantParams>>, forms: &[WeightForm]) -> Self {
+        let layer = |(node, &form): (&Node<FloatTensor>, &WeightForm)| {
             let constants = Constants::of(graph, node)?;
             let input = params[node.inputs[0].index()]?;
             Some(weights::quantize(
@@ -25,9 +26,10 @@ impl Scheme {
                 constants.channels(),
                 constants.bias.unwrap_or(&[]),
                 input.scale,
+                form,
             ))
         };
-        let layers = graph.nodes.iter().map(layer).collect();
+        let layers = graph.nodes.iter().zip(forms).map(layer).collect();
         Self { params, layers }
     }
 }
