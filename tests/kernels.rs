@@ -18,6 +18,7 @@ mod products;
 mod recurrent;
 mod repeat;
 mod softmax;
+mod wide;
 mod windows;
 
 use tinsmith_runtime::format::Window;

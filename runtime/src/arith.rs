@@ -4,6 +4,8 @@
 //! accumulator to the output grid; the compiler chooses the multiplier and the form such that the result equals
 //! ONNX's `saturate(round_half_even(acc · f) + zero_point)` for every accumulator that can occur.
 
+mod ratio;
+
 /// The positive factor `multiplier · 2^(−right_shift)`, with `0 ≤ multiplier < 2^31` and
 /// [`FixedScale::MIN_SHIFT`]` ≤ right_shift ≤ `[`FixedScale::MAX_SHIFT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,4 +164,27 @@ pub fn quantize(x: f32, scale: f32, zero_point: i8) -> i8 {
 /// ONNX `DequantizeLinear`: `(q − zero_point) · scale`, in f32.
 pub fn dequantize(q: i8, scale: f32, zero_point: i8) -> f32 {
     (q as i32 - zero_point as i32) as f32 * scale
+}
+
+/// ONNX `QuantizeLinear` to int16, as [`quantize`].
+pub fn quantize_wide(x: f32, scale: f32, zero_point: i16) -> i16 {
+    let code = i64::from(libm::rintf(x / scale) as i32).wrapping_add(zero_point.into());
+    clamp_wide(code, i16::MIN, i16::MAX)
+}
+
+/// ONNX `DequantizeLinear` of int16, as [`dequantize`].
+pub fn dequantize_wide(q: i16, scale: f32, zero_point: i16) -> f32 {
+    i32::from(q).wrapping_sub(zero_point.into()) as f32 * scale
+}
+
+/// `value` limited to `min..=max`, of int16.
+#[inline(always)]
+pub const fn clamp_wide(value: i64, min: i16, max: i16) -> i16 {
+    if value < min as i64 {
+        min
+    } else if value > max as i64 {
+        max
+    } else {
+        value as i16
+    }
 }

@@ -48,6 +48,7 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::DenseF32(_)
         | Layer::MatMul(_)
         | Layer::Lstm(_)
+        | Layer::Conv16(_)
         | Layer::MatMulF32(_)
         | Layer::AttentionF32(_)
         | Layer::RecurrentF32(_) => layer.work().unwrap_or(u64::MAX),
@@ -92,6 +93,12 @@ fn macs(layer: &Layer) -> u64 {
         | Layer::CumulateF32(_)
         | Layer::NonMaxSuppressionF32(_)
         | Layer::NonZero(_)
+        | Layer::Binary16(_)
+        | Layer::Pool16(_)
+        | Layer::Rescale16(_)
+        | Layer::Function16(_)
+        | Layer::Quantize16(_)
+        | Layer::Dequantize16(_)
         | Layer::Repeat(_) => 0,
     }
 }

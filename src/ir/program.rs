@@ -167,6 +167,8 @@ impl Program {
     pub fn stored_bytes(&self) -> StoredBytes {
         /// Bytes of a weight, and of the bias, multiplier and shift of a channel.
         const INT8: (usize, usize) = (1, 9);
+        /// The same of int16 activations whose factors need divisors or more bits.
+        const WIDE: (usize, usize) = (1, 21);
         /// The same of reals, which have a bias alone.
         const REAL: (usize, usize) = (4, 4);
         let taps = |window: &Window| usize::from(window.kernel_h) * usize::from(window.kernel_w);
@@ -194,6 +196,13 @@ impl Program {
                         / r.groups as usize,
                     r.out_c as usize,
                     INT8,
+                ),
+                Layer::Conv16(r) => (
+                    r.constants,
+                    r.window.kernel.iter().map(|&k| usize::from(k)).product::<usize>() * r.in_c as usize
+                        / r.groups as usize,
+                    r.out_c as usize,
+                    if r.wide == 0 { INT8 } else { WIDE },
                 ),
                 Layer::DenseF32(r) => (r.constants, r.in_features as usize, r.out_features as usize, REAL),
                 Layer::Add(_)
@@ -235,6 +244,12 @@ impl Program {
                 | Layer::AttentionF32(_)
                 | Layer::LayerNorm(_)
                 | Layer::Lstm(_)
+                | Layer::Binary16(_)
+                | Layer::Pool16(_)
+                | Layer::Rescale16(_)
+                | Layer::Function16(_)
+                | Layer::Quantize16(_)
+                | Layer::Dequantize16(_)
                 | Layer::LayerNormF32(_)
                 | Layer::GatherRows(_)
                 | Layer::GatherElements(_)

@@ -15,6 +15,9 @@ const FUNCTION_Q8: u32 = 600 << 8;
 /// A division by shift and subtraction, roughly, in 1/256 instructions.
 const LONG_DIVISION_Q8: u32 = 120 << 8;
 
+/// The rescale of a sum of 64 bits by an exact ratio, roughly, in 1/256 instructions.
+const RATIO_Q8: u32 = 40 << 8;
+
 /// An element of any type read, computed with and written, roughly, in 1/256 instructions.
 const PLAIN_Q8: u32 = 80 << 8;
 
@@ -97,6 +100,20 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
         }
         Layer::CumulateF32(_) | Layer::NonMaxSuppressionF32(_) => [(work, FLOAT_Q8), none, none],
         Layer::FillF32(_) => [(work, 4 * cost.fill_q8), none, none],
+        // Two bytes an element.
+        Layer::Conv16(_) => [
+            (work, 2 * cost.conv_mac_q8),
+            (output / 2, cost.conv_output_q8 + RATIO_Q8),
+            none,
+        ],
+        Layer::Pool16(_) => [
+            (work, 2 * cost.pool_tap_q8),
+            (output / 2, cost.pool_output_q8 + RATIO_Q8),
+            none,
+        ],
+        Layer::Binary16(_) | Layer::Rescale16(_) => [(work, PLAIN_Q8 + RATIO_Q8), none, none],
+        Layer::Function16(_) => [(work, PLAIN_Q8), none, none],
+        Layer::Quantize16(_) | Layer::Dequantize16(_) => [(work, FLOAT_Q8), none, none],
         Layer::Repeat(_) => [none, none, none],
     };
     let term = |(count, q8): (u64, u32)| count.saturating_mul(q8.into());

@@ -13,6 +13,7 @@ mod place;
 mod products;
 mod record;
 mod sequence;
+mod wide;
 mod windows;
 
 pub use control::{MOST_NESTING, Repeat};
@@ -32,6 +33,7 @@ pub use record::{
     Softmax, StridedCopy, Table, WHEN_FALSE, Window,
 };
 pub use sequence::Lstm;
+pub use wide::{Binary16, Conv16, Dequantize16, Function16, Pool16, Quantize16, Ratio, Rescale16};
 pub use windows::{
     ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, Resample, ResampleF32, RoiAlignF32, Window3,
 };

@@ -39,7 +39,7 @@ macro_rules! number_fields {
     )*};
 }
 
-number_fields! { u8, i8, u16, u32, i32, f32 }
+number_fields! { u8, i8, u16, i16, u32, i32, i64, f32 }
 
 impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
     #[inline(always)]

@@ -33,6 +33,7 @@ pub mod select;
 pub mod softmax;
 pub mod strided_copy;
 pub mod table;
+pub mod wide;
 mod window;
 mod window3;
 
@@ -45,6 +46,7 @@ use crate::format::{
     AttentionF32, AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32,
     LayerNormF32, MatMulF32, MaxPoolF32, PowerF32, Quantize, RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
 };
+use crate::format::{Binary16, Conv16, Dequantize16, Function16, Pool16, Quantize16, Rescale16};
 use crate::format::{BinaryInteger, Compare, Convert, MinMax, Select};
 use crate::format::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, ResampleF32, RoiAlignF32};
 use crate::format::{
@@ -142,9 +144,16 @@ pub static ALL: &[Kernel] = &[
     div::kernel(),
     layer_norm::kernel(),
     lstm::kernel(),
+    wide::conv::kernel(),
+    wide::binary::kernel(),
+    wide::pool::kernel(),
+    wide::rescale::kernel(),
+    wide::function::kernel(),
+    wide::cast::quantize(),
+    wide::cast::dequantize(),
 ];
 
-/// The kernels that compute in integers alone.
+/// The kernels that compute on int8 in integers alone.
 pub static INT8: &[Kernel] = &[
     conv2d::kernel::<Portable>(),
     depthwise::kernel::<Portable>(),
@@ -166,6 +175,18 @@ pub static INT8: &[Kernel] = &[
     div::kernel(),
     layer_norm::kernel(),
     lstm::kernel(),
+];
+
+/// The kernels that compute on int16 in integers alone, and those of int8 that only move bytes.
+pub static INT16: &[Kernel] = &[
+    wide::conv::kernel(),
+    wide::binary::kernel(),
+    wide::pool::kernel(),
+    wide::rescale::kernel(),
+    wide::function::kernel(),
+    strided_copy::kernel(),
+    fill::kernel(),
+    delay::kernel(),
 ];
 
 /// A region of the arena or of the constants section: first byte and bytes.
@@ -325,6 +346,13 @@ layers! {
     Div,
     LayerNorm,
     Lstm,
+    Conv16,
+    Binary16,
+    Pool16,
+    Rescale16,
+    Function16,
+    Quantize16,
+    Dequantize16,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.

@@ -9,7 +9,7 @@ use crate::kernels::kernel_of;
 use crate::kernels::only;
 
 /// The smallest region that holds every element: from `first`, the byte of the element at index zero.
-fn region(first: u32, dims: &[u32; 5], strides: &[i32; 5], element_bytes: u8) -> Option<Extent> {
+pub(super) fn region(first: u32, dims: &[u32; 5], strides: &[i32; 5], element_bytes: u8) -> Option<Extent> {
     let (mut low, mut high) = (0i64, 0i64);
     for (&extent, &stride) in dims.iter().zip(strides) {
         // 32 unsigned bits times 32 signed ones fit i64.

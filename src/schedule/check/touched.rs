@@ -103,6 +103,16 @@ impl Touched {
             from = Some(side(copy.ifm, &copy.ifm_strides));
             to = Some(side(copy.ofm, &copy.ofm_strides));
         }
+        if let Layer::Rescale16(copy) = layer {
+            let side = |first, strides, element_bytes| Strided {
+                first,
+                dims: &copy.dims,
+                strides,
+                element_bytes,
+            };
+            from = Some(side(copy.ifm, &copy.ifm_strides, copy.ifm_bytes));
+            to = Some(side(copy.ofm, &copy.ofm_strides, copy.ofm_bytes));
+        }
         let mut sources = Vec::new();
         for extent in extents.sources.into_iter().flatten() {
             sources.push(Region::new(extent, shift, from.take()));
