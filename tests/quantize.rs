@@ -7,6 +7,7 @@ mod encodings;
 mod given;
 mod lowering;
 mod meaning;
+mod mixed;
 mod qdq;
 mod reference;
 mod rescale;

@@ -64,6 +64,9 @@ fn of_quantize(path: &Path, error: QuantizeError) -> Failure {
         QuantizeError::NoSamples => {
             Failure::usage(format!("{model}: {error}")).with_help("give `--calibration X.npy`")
         }
+        QuantizeError::Pins(_) => Failure::usage(error).with_help(
+            "names are those that `tinsmith check` prints; `*` stands for any characters, `?` for one",
+        ),
         QuantizeError::Sample(_)
         | QuantizeError::SampleInputs { .. }
         | QuantizeError::SampleType { .. }

@@ -11,7 +11,7 @@ use tinsmith::data::{self, Files, Input, IntegerScale, Source};
 use tinsmith::import::{self, Encodings};
 use tinsmith::ir::{FloatGraph, NoSamples, Samples};
 use tinsmith::optimize;
-use tinsmith::quantize::{self, Calibrator, Effort, Step, Steps, WeightForm};
+use tinsmith::quantize::{self, Calibrator, Effort, Pins, Step, Steps, WeightForm};
 use tinsmith::schedule::{self, IoLayout};
 use tinsmith::target::Target;
 use tinsmith::{Artifact, Error, Options};
@@ -79,7 +79,7 @@ pub(super) struct CompileArgs {
     /// How ranges come from calibration: `minmax`, `average` (moving), `percentile[=P]` (99.99 by default), `entropy`, `mse`,
     /// or `auto`: for each tensor the one that costs its readers least.
     #[arg(long, value_name = "METHOD", default_value = "minmax")]
-    calibrator: CalibratorArg,
+    calibrator: Calibrator,
     /// How much time quantizing may take so that less is lost. Without it weights and ranges are rounded as they are.
     #[arg(long, value_enum)]
     effort: Option<EffortArg>,
@@ -94,6 +94,10 @@ pub(super) struct CompileArgs {
     /// `int8-per-tensor`, one for all of a layer.
     #[arg(long, value_name = "FORM", default_value = "int8")]
     weight_form: WeightForm,
+    /// A TOML file whose table `[quantization]` settles precisions and ranges by name, such as
+    /// `[[quantization.nodes]]` with `name = "head/*"` and `precision = "f32"`.
+    #[arg(long, value_name = "FILE.toml")]
+    quantization: Option<PathBuf>,
     /// The layout of tensors at the artifact's edge.
     #[arg(long, value_enum, default_value_t)]
     io_layout: IoLayoutArg,
@@ -232,36 +236,6 @@ impl FromStr for Extents {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct CalibratorArg(Calibrator);
-
-impl FromStr for CalibratorArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let percent = |text: &str| match text.parse() {
-            Ok(percent) if percent > 50.0 && percent <= 100.0 => Ok(Calibrator::Percentile(percent)),
-            _ => Err(format!(
-                "`{text}` is no percentile; wanted a number above 50, at most 100"
-            )),
-        };
-        match text.split_once('=') {
-            None if text == "minmax" => Ok(Calibrator::MinMax),
-            None if text == "average" => Ok(Calibrator::MovingAverage),
-            None if text == "entropy" => Ok(Calibrator::Entropy),
-            None if text == "auto" => Ok(Calibrator::Auto),
-            None if text == "mse" => Ok(Calibrator::MeanSquaredError),
-            None if text == "percentile" => percent("99.99"),
-            Some(("percentile", text)) => percent(text),
-            _ => Err(
-                "wanted `minmax`, `average`, `percentile`, `percentile=P`, `entropy`, `mse` or `auto`"
-                    .to_owned(),
-            ),
-        }
-        .map(Self)
-    }
-}
-
 impl TargetArgs {
     /// The target: built in, or read from a file.
     pub(super) fn read(&self) -> Result<Target, Failure> {
@@ -373,6 +347,15 @@ impl CompileArgs {
         Ok(steps)
     }
 
+    /// What a file settles by name.
+    fn pins(&self) -> Result<Pins, Failure> {
+        let Some(path) = &self.quantization else {
+            return Ok(Pins::default());
+        };
+        Pins::parse(&files::read_text(path)?)
+            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+    }
+
     /// The model's options with these.
     pub(super) fn options(&self, model: &ModelArgs) -> Result<Options, Failure> {
         let precision = match self.precision {
@@ -388,11 +371,12 @@ impl CompileArgs {
         };
         let mut options = model.options()?;
         options.quantize = quantize::Options {
-            calibrator: self.calibrator.0,
+            calibrator: self.calibrator,
             precision,
             weights: self.weight_form,
             effort: self.effort.unwrap_or_default().effort(),
             steps: self.steps()?,
+            pins: self.pins()?,
         };
         options.schedule = schedule::Options {
             io_layout: match self.io_layout {

@@ -1,4 +1,6 @@
-//! A float graph becomes int8 as its [`Scheme`] says.
+//! A float graph becomes integers as its [`Scheme`] says, or stays in reals here and there.
+
+mod reals;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use super::params::{integer_params, params_of, passed_through, quantize_constant
 use super::reals::plain;
 use super::scheme::Scheme;
 use super::weight_form::WeightForm;
-use super::{about_lstm, problem, weights};
+use super::{Precision, about_lstm, problem, weights};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Problem, QuantGraph};
 use crate::op::quant::{QuantTensor, Quantization};
 use crate::op::tensor::{DType, Data, TensorType, Values};
@@ -20,6 +22,7 @@ pub(super) fn quantize(graph: &FloatGraph, scheme: &Scheme) -> Result<QuantGraph
         scheme,
         out: QuantGraph::new(graph.name.clone()),
         mapped: vec![None; graph.tensors.len()],
+        reals: vec![None; graph.tensors.len()],
         names: graph
             .tensors
             .iter()
@@ -31,6 +34,8 @@ pub(super) fn quantize(graph: &FloatGraph, scheme: &Scheme) -> Result<QuantGraph
     for &input in &graph.inputs {
         let handle = if is_plain(graph, input) {
             quantizer.plain(input)
+        } else if scheme.precisions.tensor(input) == Precision::F32 {
+            quantizer.real(input)
         } else {
             quantizer.activation(input)
         };
@@ -40,7 +45,12 @@ pub(super) fn quantize(graph: &FloatGraph, scheme: &Scheme) -> Result<QuantGraph
         quantizer.node(position, node);
     }
     for &output in &graph.outputs {
-        let handle = quantizer.mapped[output.index()];
+        let made = if scheme.precisions.tensor(output) == Precision::F32 {
+            quantizer.reals[output.index()]
+        } else {
+            None
+        };
+        let handle = made.or(quantizer.mapped[output.index()]);
         let handle = handle.unwrap_or_else(|| match &graph.tensors[output].data {
             Some(data) => quantizer.known_output(output, Arc::clone(data)),
             None => quantizer.activation(output),
@@ -81,7 +91,10 @@ struct Quantizer<'g> {
     graph: &'g FloatGraph,
     scheme: &'g Scheme,
     out: QuantGraph,
+    /// The codes of a tensor, by tensor; what is plain, as it is.
     mapped: Vec<Option<Handle<QuantTensor>>>,
+    /// The reals of a tensor, by tensor.
+    reals: Vec<Option<Handle<QuantTensor>>>,
     /// Names taken.
     names: HashSet<String>,
     problems: Vec<Problem>,
@@ -91,6 +104,10 @@ impl Quantizer<'_> {
     fn node(&mut self, position: usize, node: &Node<FloatTensor>) {
         if let Some(input) = passed_through(self.graph, node) {
             self.mapped[node.outputs[0].index()] = self.mapped[input.index()];
+            return;
+        }
+        if self.scheme.precisions.node(position) == Precision::F32 {
+            self.real_node(node);
             return;
         }
         let inputs = match &node.op {
@@ -177,20 +194,26 @@ impl Quantizer<'_> {
         handle
     }
 
-    /// The int8 tensor of an activation, made where there is none yet.
+    /// The int8 tensor of an activation, made where there is none yet: of its reals, where it has those.
     fn activation(&mut self, tensor: Handle<FloatTensor>) -> Handle<QuantTensor> {
         if let Some(handle) = self.mapped[tensor.index()] {
             return handle;
         }
         let float = &self.graph.tensors[tensor];
         let params = self.scheme.params[tensor.index()].unwrap_or_else(|| params_of(None));
-        let handle = self.out.tensors.push(QuantTensor {
+        let mut codes = QuantTensor {
             name: float.name.clone(),
             ty: TensorType::new(DType::I8, float.ty.shape.clone()),
             quantization: Quantization::PerTensor(params),
             model_dtype: float.ty.dtype,
             data: None,
-        });
+        };
+        let handle = if let Some(reals) = self.reals[tensor.index()] {
+            codes.name = super::fresh_name(&mut self.names, &float.name);
+            self.convert(reals, codes)
+        } else {
+            self.out.tensors.push(codes)
+        };
         self.mapped[tensor.index()] = Some(handle);
         handle
     }
@@ -254,17 +277,7 @@ impl Quantizer<'_> {
                 }
                 Some(_) | None => (Quantization::Plain, Arc::clone(data)),
             };
-            // A layer may have it as weights already.
-            let taken = self
-                .out
-                .tensors
-                .iter()
-                .any(|(_, other)| other.name == tensor.name);
-            let name = if taken {
-                super::fresh_name(&mut self.names, &tensor.name)
-            } else {
-                tensor.name.clone()
-            };
+            let name = self.unused(&tensor.name);
             let handle = self.out.tensors.push(QuantTensor {
                 name,
                 ty: data.ty(),
@@ -363,12 +376,7 @@ impl Quantizer<'_> {
 
     /// A constant with a scale per output channel. Two layers may share weights and quantize them apart.
     fn constant(&mut self, name: &str, values: Values, scales: Vec<f32>) -> Handle<QuantTensor> {
-        let taken = self.out.tensors.iter().any(|(_, tensor)| tensor.name == name);
-        let name = if taken {
-            super::fresh_name(&mut self.names, name)
-        } else {
-            name.into()
-        };
+        let name = self.unused(name);
         self.out.tensors.push(QuantTensor {
             name,
             ty: values.ty(),
@@ -376,5 +384,14 @@ impl Quantizer<'_> {
             model_dtype: DType::F32,
             data: Some(Arc::new(values)),
         })
+    }
+
+    /// The name of a constant, or one after it: others may be made of the same one.
+    fn unused(&mut self, name: &str) -> String {
+        if self.out.tensors.iter().any(|(_, tensor)| tensor.name == name) {
+            super::fresh_name(&mut self.names, name)
+        } else {
+            name.into()
+        }
     }
 }

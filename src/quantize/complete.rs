@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::params::Sources;
+use super::precisions::Precisions;
 use super::qdq::{self, Refused};
 use super::ranges::Observed;
-use super::{Options, QuantizeError, fresh_name};
+use super::{Options, Precision, QuantizeError, fresh_name};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Progress, QuantGraph, Samples};
 use crate::op::quant::QuantParams;
 use crate::op::tensor::{DType, Data, TensorType, Values};
@@ -33,9 +34,10 @@ pub(super) fn absorb(
         };
         if params.is_none() {
             // Handles stay: what is put in comes behind all else.
-            let observed = Observed::of(&graph, samples, options.calibrator, progress)?;
+            let observed = Observed::of(&graph, samples, &[options.calibrator], progress)?;
             let ranges = observed.ranges(options.calibrator);
-            params = Some(Sources::of(&graph).params(&graph, &ranges));
+            let precisions = Precisions::of(&graph, Precision::Int8, &[]);
+            params = Some(Sources::of(&graph, &precisions).params(&graph, &ranges));
         }
         let observed = params.as_ref().and_then(|params| *params.get(tensor.index())?);
         let Some(params) = grid.or(observed).filter(|_| completed.insert(tensor)) else {

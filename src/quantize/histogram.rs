@@ -23,11 +23,6 @@ impl Histogram {
         }
     }
 
-    /// The extremes.
-    pub(super) fn range(&self) -> Range {
-        self.range
-    }
-
     fn width(&self) -> f64 {
         (f64::from(self.range.max) - f64::from(self.range.min)) / BINS as f64
     }
@@ -237,14 +232,14 @@ mod tests {
     #[test]
     fn all_of_it_is_kept_at_100_percent() {
         let histogram = spread(&[-1.0, 0.5, 100.0]);
-        assert_eq!(histogram.percentile(100.0), histogram.range());
+        assert_eq!(histogram.percentile(100.0), histogram.range);
     }
 
     #[test]
     fn a_constant_tensor_has_its_value_as_range() {
         let mut histogram = Histogram::new(Range { min: 2.0, max: 2.0 });
         histogram.count(&[2.0; 10]);
-        assert_eq!(histogram.percentile(99.0), histogram.range());
+        assert_eq!(histogram.percentile(99.0), histogram.range);
         assert_eq!(histogram.least_squared_error().max, 2.0);
     }
 }

@@ -22,6 +22,8 @@ mod mend;
 mod moments;
 mod params;
 mod patches;
+mod pins;
+mod precisions;
 mod qdq;
 mod ranges;
 mod reals;
@@ -33,6 +35,10 @@ mod sweep;
 mod weight_form;
 mod weights;
 
+use std::str::FromStr;
+
+use serde::Deserialize;
+
 use crate::ir::verify::{VerifyError, verify};
 use crate::ir::{FloatGraph, Node, Problem, Progress, QuantGraph, SampleError, Samples};
 use crate::op::quant::QuantTensor;
@@ -40,6 +46,8 @@ use crate::op::tensor::TensorType;
 use crate::op::{Op, Reshape};
 use crate::reference::ReferenceError;
 use params::Sources;
+pub use pins::{NodePin, Pattern, Pins, TensorPin};
+use precisions::Precisions;
 use ranges::Observed;
 use scheme::Scheme;
 pub use steps::{Effort, Step, Steps};
@@ -64,10 +72,38 @@ pub enum Calibrator {
     Auto,
 }
 
-/// What activations and weights are computed in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+impl FromStr for Calibrator {
+    type Err = String;
+
+    /// Reads `minmax`, `average`, `percentile`, `percentile=P`, `entropy`, `mse` or `auto`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let percent = |text: &str| match text.parse() {
+            Ok(percent) if percent > 50.0 && percent <= 100.0 => Ok(Self::Percentile(percent)),
+            _ => Err(format!(
+                "`{text}` is no percentile; wanted a number above 50, at most 100"
+            )),
+        };
+        match text.split_once('=') {
+            None if text == "minmax" => Ok(Self::MinMax),
+            None if text == "average" => Ok(Self::MovingAverage),
+            None if text == "entropy" => Ok(Self::Entropy),
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "mse" => Ok(Self::MeanSquaredError),
+            None if text == "percentile" => percent("99.99"),
+            Some(("percentile", text)) => percent(text),
+            _ => Err(
+                "wanted `minmax`, `average`, `percentile`, `percentile=P`, `entropy`, `mse` or `auto`"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// What activations and weights are computed in: of a whole model, or of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// int8 throughout: what has no such form is refused.
+    /// int8: what has no such form is refused.
     #[default]
     Int8,
     /// f32, but for the parts of a quantized model that have an int8 form.
@@ -75,7 +111,7 @@ pub enum Precision {
 }
 
 /// What the user chooses.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
     /// How ranges follow from samples.
     pub calibrator: Calibrator,
@@ -87,6 +123,8 @@ pub struct Options {
     pub effort: Effort,
     /// What is done so that less is lost; nothing by default.
     pub steps: Steps,
+    /// What is settled by name.
+    pub pins: Pins,
 }
 
 /// Why a graph cannot be quantized.
@@ -136,6 +174,9 @@ pub enum QuantizeError {
         /// The value.
         value: f32,
     },
+    /// Entries of the `[quantization]` table that stand for nothing.
+    #[error("{}", .0.join("\n"))]
+    Pins(Vec<String>),
     /// A percentage outside its range.
     #[error("a percentile above 0 and up to 100 wanted, {0} found")]
     Percentile(f64),
@@ -184,6 +225,7 @@ pub fn run(
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<Quantized, QuantizeError> {
+    options.pins.check(&graph)?;
     let loops = loops(&graph, options.precision);
     if !loops.is_empty() {
         return Err(QuantizeError::Problems(loops));
@@ -191,7 +233,7 @@ pub fn run(
     let mut float = graph;
     let mut quant = if is_quantized(&float) {
         complete::absorb(float.clone(), samples, options, progress)?
-    } else if options.precision == Precision::F32 {
+    } else if options.precision == Precision::F32 && options.pins.is_empty() {
         reals::keep(&float)
     } else {
         calibrated(&mut float, samples, options, progress)?
@@ -210,9 +252,11 @@ fn calibrated(
 ) -> Result<QuantGraph, QuantizeError> {
     let subset = Subset::of(samples, graph, options.effort.macs());
     let equalized = equalize::run(graph, &subset, options.steps)?;
-    let sources = Sources::of(graph);
-    let observed = Observed::of(graph, samples, options.calibrator, progress)?;
-    let ranges = if options.calibrator == Calibrator::Auto {
+    let precisions = Precisions::of(graph, options.precision, &options.pins.precisions(graph));
+    let sources = Sources::of(graph, &precisions);
+    let calibrators: Vec<_> = options.pins.calibrators().chain([options.calibrator]).collect();
+    let observed = Observed::of(graph, samples, &calibrators, progress)?;
+    let mut ranges = if options.calibrator == Calibrator::Auto {
         auto::choose(
             graph,
             &sources,
@@ -224,10 +268,12 @@ fn calibrated(
     } else {
         observed.ranges(options.calibrator)
     };
+    observed.pin(graph, &options.pins, &mut ranges);
     let mut scheme = Scheme::new(
         graph,
+        precisions,
         sources.params(graph, &ranges),
-        &options.weights.of_nodes(graph),
+        &options.pins.weights(graph, options.weights),
     );
     let mended = sweep::run(graph, &mut scheme, &subset, options.steps, progress)?;
     if options.steps != Steps::NONE {

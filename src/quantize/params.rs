@@ -1,5 +1,7 @@
 //! Which tensors have int8 parameters of their own, which take another's, and what follows from ranges.
 
+use super::Precision;
+use super::precisions::Precisions;
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node};
 use crate::op::quant::{QuantParams, Range};
 use crate::op::tensor::DType;
@@ -18,16 +20,18 @@ pub(super) enum Source {
 pub(super) struct Sources(Vec<Source>);
 
 impl Sources {
-    pub(super) fn of(graph: &FloatGraph) -> Self {
-        let shared = shared_with(graph);
+    /// Of a graph whose nodes compute in these precisions: those in reals decide nothing.
+    pub(super) fn of(graph: &FloatGraph, precisions: &Precisions) -> Self {
+        let shared = shared_with(graph, precisions);
         let mut sources: Vec<Source> = shared.iter().copied().map(Source::RangeOf).collect();
         for &input in &graph.inputs {
             if let Some(params) = integer_params(graph.tensors[input].ty.dtype) {
                 sources[input.index()] = Source::Fixed(params);
             }
         }
-        for node in &graph.nodes {
+        for (position, node) in graph.nodes.iter().enumerate() {
             let given = match node.op.output_params() {
+                _ if precisions.node(position) == Precision::F32 => None,
                 OutputParams::Observed => None,
                 OutputParams::SameAsInput(input) => {
                     node.inputs.get(input).map(|input| sources[input.index()])
@@ -70,19 +74,20 @@ impl Sources {
 
 /// Whose range each tensor takes: its own, or that of the concatenation that alone reads it, so that nothing has to
 /// be rescaled on the way into it.
-fn shared_with(graph: &FloatGraph) -> Vec<Handle<FloatTensor>> {
+fn shared_with(graph: &FloatGraph, precisions: &Precisions) -> Vec<Handle<FloatTensor>> {
     let mut shared: Vec<_> = graph.tensors.handles().collect();
     let neighbours = graph.neighbours();
-    for node in graph.nodes.iter().rev() {
-        if !matches!(node.op, Op::Concat(_)) {
+    for (position, node) in graph.nodes.iter().enumerate().rev() {
+        if !matches!(node.op, Op::Concat(_)) || precisions.node(position) == Precision::F32 {
             continue;
         }
         let root = shared[node.outputs[0].index()];
         for &input in &node.inputs {
             let around = neighbours[input.index()];
-            let free = around
-                .producer
-                .is_some_and(|producer| graph.nodes[producer].op.output_params() == OutputParams::Observed);
+            let free = around.producer.is_some_and(|producer| {
+                let decides = graph.nodes[producer].op.output_params() != OutputParams::Observed;
+                !decides || precisions.node(producer) == Precision::F32
+            });
             if free && around.has_one_reader() {
                 shared[input.index()] = root;
             }

@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 
 use super::histogram::Histogram;
+use super::pins::Pins;
 use super::spread::Spread;
 use super::{Calibrator, QuantizeError};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Progress, Samples};
@@ -32,23 +33,27 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    /// Runs the samples past every tensor: once, or twice where the calibrator needs the distribution.
+    /// Runs the samples past every tensor: once, or twice where a calibrator needs the distribution.
     pub(super) fn of(
         graph: &FloatGraph,
         samples: &dyn Samples,
-        calibrator: Calibrator,
+        calibrators: &[Calibrator],
         progress: Progress<'_>,
     ) -> Result<Self, QuantizeError> {
-        if let Calibrator::Percentile(percent) = calibrator
-            && !(percent > 0.0 && percent <= 100.0)
-        {
-            return Err(QuantizeError::Percentile(percent));
+        for &calibrator in calibrators {
+            if let Calibrator::Percentile(percent) = calibrator
+                && !(percent > 0.0 && percent <= 100.0)
+            {
+                return Err(QuantizeError::Percentile(percent));
+            }
         }
         if samples.is_empty() {
             return Err(QuantizeError::NoSamples);
         }
         let executor = Executor::new(graph)?;
-        let once = matches!(calibrator, Calibrator::MinMax | Calibrator::MovingAverage);
+        let once = calibrators
+            .iter()
+            .all(|calibrator| matches!(calibrator, Calibrator::MinMax | Calibrator::MovingAverage));
         let total = if once { 1 } else { 2 } * samples.len();
         let Extremes {
             ranges: extremes,
@@ -72,18 +77,32 @@ impl Observed {
 
     /// The range of every tensor as one calibrator has it. `Auto` has none of its own; the extremes stand for it.
     pub(super) fn ranges(&self, calibrator: Calibrator) -> Vec<Option<Range>> {
-        let of = |histogram: &Histogram| match calibrator {
-            Calibrator::Percentile(percent) => histogram.percentile(percent),
-            Calibrator::Entropy => histogram.least_divergence(),
-            Calibrator::MeanSquaredError => histogram.least_squared_error(),
-            Calibrator::MinMax | Calibrator::MovingAverage | Calibrator::Auto => histogram.range(),
-        };
+        (0..self.extremes.len())
+            .into_par_iter()
+            .map(|tensor| self.range(tensor, calibrator))
+            .collect()
+    }
+
+    /// The range of one tensor, by its index, as [`Self::ranges`] has it.
+    fn range(&self, tensor: usize, calibrator: Calibrator) -> Option<Range> {
+        let histogram = self.histograms[tensor].as_ref();
         match calibrator {
-            Calibrator::MinMax | Calibrator::Auto => self.extremes.clone(),
-            Calibrator::MovingAverage => self.averages.clone(),
-            Calibrator::Percentile(_) | Calibrator::Entropy | Calibrator::MeanSquaredError => {
-                let histograms = self.histograms.par_iter();
-                histograms.map(|histogram| histogram.as_ref().map(of)).collect()
+            Calibrator::MinMax | Calibrator::Auto => self.extremes[tensor],
+            Calibrator::MovingAverage => self.averages[tensor],
+            Calibrator::Percentile(percent) => histogram.map(|histogram| histogram.percentile(percent)),
+            Calibrator::Entropy => histogram.map(Histogram::least_divergence),
+            Calibrator::MeanSquaredError => histogram.map(Histogram::least_squared_error),
+        }
+    }
+
+    /// Gives tensors the ranges that are settled by name.
+    pub(super) fn pin(&self, graph: &FloatGraph, pins: &Pins, ranges: &mut [Option<Range>]) {
+        for (tensor, pin) in pins.of_tensors(graph) {
+            let observed = pin
+                .calibrator
+                .and_then(|calibrator| self.range(tensor.index(), calibrator));
+            if let Some(range) = pin.range.or(observed) {
+                ranges[tensor.index()] = Some(range);
             }
         }
     }

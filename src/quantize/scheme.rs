@@ -1,5 +1,7 @@
 //! All that is decided about a graph before its numbers become integers.
 
+use super::Precision;
+use super::precisions::Precisions;
 use super::weight_form::WeightForm;
 use super::weights::{self, Weights};
 use crate::ir::{FloatGraph, FloatTensor, Node};
@@ -7,18 +9,28 @@ use crate::op::Op;
 use crate::op::quant::QuantParams;
 use crate::op::tensor::Values;
 
-/// Parameters by tensor, weights in their form by node.
+/// Precisions, parameters by tensor, weights in their form by node.
 pub(super) struct Scheme {
+    /// What is computed in what.
+    pub(super) precisions: Precisions,
     /// The parameters of every tensor that becomes int8.
     pub(super) params: Vec<Option<QuantParams>>,
-    /// The weights of every layer whose weights are constants of finite reals.
+    /// The weights of every layer in integers whose weights are constants of finite reals.
     pub(super) layers: Vec<Option<Weights>>,
 }
 
 impl Scheme {
     /// Weights to nearest under these parameters, each node's in the form that `forms` has for it.
-    pub(super) fn new(graph: &FloatGraph, params: Vec<Option<QuantParams>>, forms: &[WeightForm]) -> Self {
-        let layer = |(node, &form): (&Node<FloatTensor>, &WeightForm)| {
+    pub(super) fn new(
+        graph: &FloatGraph,
+        precisions: Precisions,
+        params: Vec<Option<QuantParams>>,
+        forms: &[WeightForm],
+    ) -> Self {
+        let layer = |(position, node): (usize, &Node<FloatTensor>)| {
+            if precisions.node(position) == Precision::F32 {
+                return None;
+            }
             let constants = Constants::of(graph, node)?;
             let input = params[node.inputs[0].index()]?;
             Some(weights::quantize(
@@ -26,11 +38,15 @@ impl Scheme {
                 constants.channels(),
                 constants.bias.unwrap_or(&[]),
                 input.scale,
-                form,
+                forms[position],
             ))
         };
-        let layers = graph.nodes.iter().zip(forms).map(layer).collect();
-        Self { params, layers }
+        let layers = graph.nodes.iter().enumerate().map(layer).collect();
+        Self {
+            precisions,
+            params,
+            layers,
+        }
     }
 }
 

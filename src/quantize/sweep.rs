@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::QuantizeError;
 use super::mend::{self, Layer};
 use super::params::{on_grid, quantize_constant};
 use super::scheme::{Constants, Scheme};
 use super::steps::{Step, Steps};
 use super::subset::Subset;
+use super::{Precision, QuantizeError};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Progress, Samples};
 use crate::op::Op;
 use crate::op::tensor::Values;
@@ -78,7 +78,11 @@ impl Sweep<'_> {
             }
         }
         for (&input, float) in self.graph.inputs.iter().zip(by_input) {
-            let quantized = self.rounded(scheme, input, float.clone());
+            let quantized = if scheme.precisions.tensor(input) == Precision::F32 {
+                float.clone()
+            } else {
+                self.rounded(scheme, input, float.clone())
+            };
             self.tensors[input.index()] = Some(Sides { float, quantized });
         }
         Ok(())
@@ -92,9 +96,14 @@ impl Sweep<'_> {
         node: &Node<FloatTensor>,
         steps: Steps,
     ) -> Result<bool, QuantizeError> {
+        let is_real = scheme.precisions.node(position) == Precision::F32;
         let float = self.eval(node, |sides| &sides.float, &[])?;
         let mut mended = false;
-        let mut replaced = self.rounded_constants(node);
+        let (mut replaced, mut reals) = (Vec::new(), Vec::new());
+        if !is_real {
+            reals = self.round_inputs(scheme, node);
+            replaced = self.rounded_constants(node);
+        }
         let input = node.inputs.first().and_then(|input| scheme.params[input.index()]);
         if let (Some(constants), Some(input), Some(weights)) =
             (Constants::of(self.graph, node), input, &scheme.layers[position])
@@ -117,11 +126,37 @@ impl Sweep<'_> {
             }
         }
         let quantized = self.eval(node, |sides| &sides.quantized, &replaced)?;
+        for (input, all) in reals {
+            if let Some(sides) = &mut self.tensors[input.index()] {
+                sides.quantized = all;
+            }
+        }
         for ((&output, float), quantized) in node.outputs.iter().zip(float).zip(quantized) {
-            let quantized = self.rounded(scheme, output, quantized);
+            let quantized = if is_real {
+                quantized
+            } else {
+                self.rounded(scheme, output, quantized)
+            };
             self.tensors[output.index()] = Some(Sides { float, quantized });
         }
         Ok(mended)
+    }
+
+    /// Rounds what a node in codes reads of nodes in reals. Gives the values as they were, for others that read them.
+    fn round_inputs(&mut self, scheme: &Scheme, node: &Node<FloatTensor>) -> Vec<(Handle<FloatTensor>, All)> {
+        let mut reals = Vec::new();
+        for &input in &node.inputs {
+            if scheme.precisions.tensor(input) != Precision::F32 {
+                continue;
+            }
+            if let Some(mut sides) = self.tensors[input.index()].take() {
+                let rounded = self.rounded(scheme, input, sides.quantized.clone());
+                reals.push((input, std::mem::replace(&mut sides.quantized, rounded)));
+                self.tensors[input.index()] = Some(sides);
+            }
+        }
+        reals.reverse();
+        reals
     }
 
     /// The results of a node for all samples, by output. Some of its inputs are `replaced`, by index; there may be one

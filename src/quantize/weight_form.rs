@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use crate::ir::FloatGraph;
 use crate::op::Op;
 
 /// The integers that stand for a layer's weights, and how many of them share a scale. Their zero point is 0.
@@ -54,11 +53,6 @@ impl WeightForm {
     pub(super) fn code(self, weight: f32, scale: f32) -> i8 {
         let most = f32::from(self.most());
         libm::rintf(weight / scale).clamp(-most, most) as i8
-    }
-
-    /// The form of every node's weights, by node, where this one is wished for all of them.
-    pub(super) fn of_nodes(self, graph: &FloatGraph) -> Vec<Self> {
-        graph.nodes.iter().map(|node| self.for_op(&node.op)).collect()
     }
 }
 
