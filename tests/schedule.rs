@@ -1,5 +1,6 @@
 //! Planner and checker: random graphs through both, planted faults, plans against exhaustive search.
 
+mod choices;
 pub(crate) mod graphs;
 mod guards;
 mod loops;

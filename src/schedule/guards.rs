@@ -1,25 +1,47 @@
 //! Guards: which nodes need run only where a condition turns out one way, because nothing else reads what they give.
 //!
 //! A node is guarded by a condition where every way from it to an output of the graph goes through the same side of a
-//! [`Select`](crate::op::Select) of that condition. To run it all the same changes nothing, so that any guard may be
-//! left out.
+//! [`Select`](crate::op::Select) of that condition, and where the graph makes the condition before it. To run it all the
+//! same changes nothing, so that any guard may be left out.
 
+use super::views::Views;
 use crate::ir::{Handle, QuantGraph};
-use crate::op::Op;
 use crate::op::quant::QuantTensor;
+use crate::op::{Lowered, Op, View};
 
 /// A condition, and the way it has to turn out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Guard {
     pub(super) condition: Handle<QuantTensor>,
     pub(super) when: bool,
+    /// The tensor that the condition is a view of, or the condition itself: what has to be there first.
+    pub(super) origin: Handle<QuantTensor>,
 }
 
 /// Conditions of one node, at most: one per If within another.
 pub(super) const MOST: usize = tinsmith_runtime::format::MOST_GUARDS;
 
 /// The guards of every node.
-pub(super) fn of_nodes(graph: &QuantGraph) -> Vec<Vec<Guard>> {
+///
+/// A condition that stands behind a node is left out: it could depend on other conditions that stand there as well. What
+/// a condition is itself guarded by stands before it, so that it is never left out of a node that keeps the condition.
+pub(super) fn of_nodes(graph: &QuantGraph, lowered: &[Lowered], views: &Views) -> Vec<Vec<Guard>> {
+    let mut producers = vec![None; graph.tensors.len()];
+    for (position, node) in graph.nodes.iter().enumerate() {
+        node.outputs
+            .iter()
+            .for_each(|output| producers[output.index()] = Some(position));
+    }
+    let origin = |condition: Handle<QuantTensor>| {
+        let mut origin = condition;
+        while let Some(position) = producers[origin.index()]
+            && views.calls[position].is_empty()
+            && matches!(lowered[position].view, Some(View::OfInput { .. }))
+        {
+            origin = graph.nodes[position].inputs[0];
+        }
+        origin
+    };
     // By tensor: what all of its uses so far have in common; `None` before the first.
     let mut of_tensor: Vec<Option<Vec<Guard>>> = vec![None; graph.tensors.len()];
     for output in &graph.outputs {
@@ -47,6 +69,7 @@ pub(super) fn of_nodes(graph: &QuantGraph) -> Vec<Vec<Guard>> {
                 let guard = Guard {
                     condition: node.inputs[0],
                     when: index == 1,
+                    origin: origin(node.inputs[0]),
                 };
                 if !use_guards.contains(&guard) {
                     use_guards.push(guard);
@@ -59,6 +82,7 @@ pub(super) fn of_nodes(graph: &QuantGraph) -> Vec<Vec<Guard>> {
             }
         }
         own.truncate(MOST);
+        own.retain(|guard| producers[guard.origin.index()].is_none_or(|producer| producer < position));
         guards[position] = own;
     }
     guards

@@ -80,7 +80,7 @@ pub(super) fn list(graph: &QuantGraph, edges: &Edges, lowered: &[Lowered], views
     // The tasks after which a tensor is complete.
     let mut complete: Vec<Vec<usize>> = vec![Vec::new(); graph.tensors.len()];
     let mut tasks: Vec<Task> = Vec::new();
-    let guards = guards::of_nodes(graph);
+    let guards = guards::of_nodes(graph, lowered, views);
     let mut carried = Carried::of(graph, edges);
     for (i, (node, calls)) in graph.nodes.iter().zip(&views.calls).enumerate() {
         carried.view(node, &lowered[i]);
@@ -98,7 +98,7 @@ pub(super) fn list(graph: &QuantGraph, edges: &Edges, lowered: &[Lowered], views
                 .collect();
             for guard in &guards[i] {
                 reads.push(storage.place(guard.condition.index()).root);
-                needs.extend(&complete[guard.condition.index()]);
+                needs.extend(&complete[guard.origin.index()]);
             }
             if kernel.sources.contains(&Operand::Output) && lowered[i].body.is_empty() {
                 reads.push(storage.place(output).root);
@@ -122,7 +122,7 @@ pub(super) fn list(graph: &QuantGraph, edges: &Edges, lowered: &[Lowered], views
             also_writes.sort_unstable();
             also_writes.dedup();
             also_writes.iter().for_each(|&root| held[root].writers.push(task));
-            let conditions = guards[i].iter().map(|guard| guard.condition);
+            let conditions = guards[i].iter().map(|guard| guard.origin);
             carried.read(node.inputs.iter().copied().chain(conditions), task);
             tasks.push(Task {
                 node: i,
