@@ -132,11 +132,36 @@ pub fn build(
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<Artifact, Error> {
+    finish(
+        target,
+        quantize_graph(float, samples, options, progress)?,
+        options,
+    )
+}
+
+/// The first step of [`build`], which is the one that takes time: it alone looks at the samples, and not at the target.
+///
+/// # Errors
+/// See [`Error`].
+pub fn quantize_graph(
+    float: FloatGraph,
+    samples: &dyn Samples,
+    options: &Options,
+    progress: Progress<'_>,
+) -> Result<Quantized, Error> {
     let quantized = quantize::run(float, samples, &options.quantize, progress);
-    let Quantized { float, quant } = quantized.map_err(|error| match options.import.encodings {
+    Ok(quantized.map_err(|error| match options.import.encodings {
         Some(_) => error.of_encodings(),
         None => error,
-    })?;
+    })?)
+}
+
+/// What is left of [`build`] behind [`quantize_graph`].
+///
+/// # Errors
+/// See [`Error`].
+pub fn finish(target: &Target, quantized: Quantized, options: &Options) -> Result<Artifact, Error> {
+    let Quantized { float, quant } = quantized;
     let program = schedule::run(target, &quant, &options.schedule)?;
     let blob = emit::blob(target, &program, &remarks(&float.metadata, &options.emit))?;
     Ok(Artifact {

@@ -2,6 +2,7 @@
 //! nothing behind.
 
 mod accuracy;
+mod cache;
 mod hostile;
 mod outside;
 
@@ -77,6 +78,7 @@ impl Bench {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tinsmith"));
         command
             .current_dir(self.0.path())
+            .env("TINSMITH_CACHE", "none")
             .args(arguments.split_whitespace());
         command
     }

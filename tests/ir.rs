@@ -1,5 +1,6 @@
 //! Graphs as text and the verifier's rules.
 
+use tinsmith::ir::stored::{self, StoredError};
 use tinsmith::ir::text::{Constants, ParseErrorKind, parse, print};
 use tinsmith::ir::verify::{VerifyError, verify};
 use tinsmith::ir::{FloatGraph, QuantGraph};
@@ -31,6 +32,43 @@ fn float_text_reads_back_as_written() {
     verify(&graph).unwrap();
     assert_eq!(print(&graph, Constants::Full), CONV);
     assert_eq!(graph.nodes[0].name, "conv; \"1\"");
+}
+
+#[test]
+fn what_is_stored_reads_back_to_the_bit() {
+    let known = float(CONV);
+    let mut changed = float(&CONV.replace("-3.0", "-0.0"));
+    let quant: QuantGraph = parse(QUANT).unwrap();
+    let mut bytes = Vec::new();
+    stored::write(&known, &known, &mut bytes).unwrap();
+    let first = bytes.len();
+    stored::write(&changed, &known, &mut bytes).unwrap();
+    stored::write(&quant, &known, &mut bytes).unwrap();
+    let mut rest = &bytes[..];
+    let read: FloatGraph = stored::read(&known, &mut rest).unwrap();
+    assert_eq!(print(&read, Constants::Full), CONV);
+    // A constant of the known graph is the same one.
+    let weights = |graph: &FloatGraph| graph.tensors[graph.nodes[0].inputs[1]].data.clone().unwrap();
+    assert!(std::sync::Arc::ptr_eq(&weights(&read), &weights(&known)));
+    let read: FloatGraph = stored::read(&known, &mut rest).unwrap();
+    assert!(weights(&read).as_f32().unwrap()[1].is_sign_negative());
+    assert_eq!(read, changed);
+    let read: QuantGraph = stored::read(&known, &mut rest).unwrap();
+    assert_eq!(print(&read, Constants::Full), QUANT);
+    assert!(rest.is_empty());
+
+    // What is no graph is told, not believed.
+    let read = |bytes: &[u8], known: &FloatGraph| stored::read::<tinsmith::ir::FloatTensor>(known, bytes);
+    for len in 0..first {
+        assert!(read(&bytes[..len], &known).is_err());
+    }
+    let none = FloatGraph::new("none");
+    assert!(matches!(read(&bytes, &none), Err(StoredError::NoConstant { .. })));
+    changed.outputs.push(changed.inputs[0]);
+    changed.nodes.clear();
+    let mut bytes = Vec::new();
+    stored::write(&changed, &known, &mut bytes).unwrap();
+    assert!(matches!(read(&bytes, &known), Err(StoredError::Invalid(_))));
 }
 
 #[test]

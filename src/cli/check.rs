@@ -13,7 +13,7 @@ use super::error;
 use super::failure::{Exit, Failure};
 use super::fidelity::{self, Fidelity};
 use super::files;
-use super::model::{self, ModelArgs, inputs, read_target};
+use super::model::{ModelArgs, inputs, read_target};
 
 /// Checks whether a model can be compiled and, with a target, whether it fits: all problems at once.
 #[derive(clap::Args, Debug)]
@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
         input => Some(fidelity::compare(&graph, input, &args.expect)?),
     };
     let is_lossy = |fidelity: &Fidelity| fidelity.is_lossy(args.tolerance);
-    let answer = match model::vast(&graph, &target) {
+    let answer = match vast(&graph, &target) {
         // Nothing else matters then, and what it is quantized to least.
         _ if fidelity.as_ref().is_some_and(is_lossy) => {
             Answer::new(heading(&graph), json_of(true, &[], Some(&graph)))
@@ -212,4 +212,34 @@ impl Samples for Noise {
     fn get(&self, _: usize) -> Result<Vec<Values>, SampleError> {
         Ok(self.values.clone())
     }
+}
+
+/// Beyond this many elements, tensors are not even computed to see that they do not fit.
+const MANY: u64 = 1 << 26;
+
+/// Why a model comes nowhere near the target: its weights or one of its tensors, at one byte for each element.
+pub(super) fn vast(graph: &FloatGraph, target: &Target) -> Option<Failure> {
+    let flash = target.flash().bytes;
+    let parameters = graph.parameters();
+    if parameters > MANY.max(flash) {
+        let message = format!(
+            "{} bytes of flash wanted for {} parameters at one byte each, {} found",
+            grouped(parameters),
+            grouped(parameters),
+            grouped(flash)
+        );
+        return Some(Failure::new(Exit::DoesNotFit, message));
+    }
+    let memory: u64 = target.memory.iter().map(|memory| memory.bytes).sum();
+    let outputs = graph.nodes.iter().flat_map(|node| &node.outputs);
+    let ends = outputs.chain(&graph.inputs).map(|&tensor| &graph.tensors[tensor]);
+    let vast = ends.max_by_key(|tensor| tensor.ty.len())?;
+    let elements = vast.ty.len() as u64;
+    (elements > MANY.max(memory)).then(|| {
+        let message = format!(
+            "`{}` is {}: at one byte for each element, it fits no memory of {}",
+            vast.name, vast.ty, target.name
+        );
+        Failure::new(Exit::DoesNotFit, message)
+    })
 }

@@ -3,6 +3,7 @@
 
 mod answer;
 mod artifact;
+mod cache;
 mod check;
 mod compile;
 mod demo;

@@ -16,9 +16,10 @@ use tinsmith::schedule::{self, IoLayout};
 use tinsmith::target::Target;
 use tinsmith::{Artifact, Error, Options};
 
-use super::answer::grouped;
+use super::cache::{Cache, Place};
+use super::check::vast;
 use super::error;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::files;
 use super::folder::ModelFolder;
 use super::progress::Bar;
@@ -98,6 +99,10 @@ pub(super) struct CompileArgs {
     /// `[[quantization.nodes]]` with `name = "head/*"` and `precision = "f32"`.
     #[arg(long, value_name = "FILE.toml")]
     quantization: Option<PathBuf>,
+    /// The folder in which calibration is kept for the next run with the same model, samples and options, or `none`. By
+    /// default it is `tinsmith` in the user's own folder for such data (`~/.cache`), and takes 1 GiB at most.
+    #[arg(long, value_name = "DIR|none", env = "TINSMITH_CACHE")]
+    cache: Option<Place>,
     /// The layout of tensors at the artifact's edge.
     #[arg(long, value_enum, default_value_t)]
     io_layout: IoLayoutArg,
@@ -415,39 +420,11 @@ impl CompileArgs {
         let samples = self.samples(&graph)?;
         let bar = Bar::new();
         let progress = |what: &str, done, total| bar.show(what, done, total);
-        tinsmith::build(target, graph, &*samples, options, &progress)
+        Cache::at(self.cache.as_ref())
+            .quantize(graph, &*samples, options, &progress)
+            .and_then(|quantized| tinsmith::finish(target, quantized, options))
             .map_err(|error| error::of_build(&model.model, &self.calibration, error))
     }
-}
-
-/// Beyond this many elements, tensors are not even computed to see that they do not fit.
-const MANY: u64 = 1 << 26;
-
-/// Why a model comes nowhere near the target: its weights or one of its tensors, at one byte for each element.
-pub(super) fn vast(graph: &FloatGraph, target: &Target) -> Option<Failure> {
-    let flash = target.flash().bytes;
-    let parameters = graph.parameters();
-    if parameters > MANY.max(flash) {
-        let message = format!(
-            "{} bytes of flash wanted for {} parameters at one byte each, {} found",
-            grouped(parameters),
-            grouped(parameters),
-            grouped(flash)
-        );
-        return Some(Failure::new(Exit::DoesNotFit, message));
-    }
-    let memory: u64 = target.memory.iter().map(|memory| memory.bytes).sum();
-    let outputs = graph.nodes.iter().flat_map(|node| &node.outputs);
-    let ends = outputs.chain(&graph.inputs).map(|&tensor| &graph.tensors[tensor]);
-    let vast = ends.max_by_key(|tensor| tensor.ty.len())?;
-    let elements = vast.ty.len() as u64;
-    (elements > MANY.max(memory)).then(|| {
-        let message = format!(
-            "`{}` is {}: at one byte for each element, it fits no memory of {}",
-            vast.name, vast.ty, target.name
-        );
-        Failure::new(Exit::DoesNotFit, message)
-    })
 }
 
 /// What a model wants at its inputs.

@@ -6,12 +6,16 @@ use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Metadata;
 use crate::op::quant::{QuantTensor, Quantization};
 use crate::op::tensor::{DType, TensorType, Values};
 use crate::op::{Op, Repeat};
 
 /// An index that knows what it indexes.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Handle<T> {
     index: u32,
     of: PhantomData<fn() -> T>,
@@ -58,7 +62,7 @@ impl<T> fmt::Debug for Handle<T> {
 }
 
 /// Things addressed by handles that stay valid as it grows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arena<T>(Vec<T>);
 
 impl<T> Default for Arena<T> {
@@ -143,6 +147,8 @@ pub trait TensorInfo {
     fn ty(&self) -> &TensorType;
     /// The elements of a constant.
     fn data(&self) -> Option<&Arc<Values>>;
+    /// The same, to be changed.
+    fn data_mut(&mut self) -> &mut Option<Arc<Values>>;
     /// The type as the operators' meaning sees it: f32 where stored integers stand for reals. What
     /// [`Op::output_types`] takes and gives.
     fn real_type(&self) -> TensorType;
@@ -151,7 +157,7 @@ pub trait TensorInfo {
 }
 
 /// A tensor of a [`FloatGraph`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FloatTensor {
     /// Name of the ONNX value it came from.
     pub name: String,
@@ -171,6 +177,9 @@ impl TensorInfo for FloatTensor {
     fn data(&self) -> Option<&Arc<Values>> {
         self.data.as_ref()
     }
+    fn data_mut(&mut self) -> &mut Option<Arc<Values>> {
+        &mut self.data
+    }
     fn real_type(&self) -> TensorType {
         self.ty.clone()
     }
@@ -189,6 +198,9 @@ impl TensorInfo for QuantTensor {
     fn data(&self) -> Option<&Arc<Values>> {
         self.data.as_ref()
     }
+    fn data_mut(&mut self) -> &mut Option<Arc<Values>> {
+        &mut self.data
+    }
     fn real_type(&self) -> TensorType {
         let dtype = match self.quantization {
             Quantization::Plain => self.ty.dtype,
@@ -202,7 +214,7 @@ impl TensorInfo for QuantTensor {
 }
 
 /// An operator instance.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node<T> {
     /// Name of the ONNX node (or of the one it was split off from).
     pub name: String,
@@ -215,7 +227,7 @@ pub struct Node<T> {
 }
 
 /// Operators over tensors `T`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Graph<T> {
     /// The model's name.
     pub name: String,

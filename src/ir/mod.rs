@@ -1,10 +1,11 @@
-//! What the stages hand to each other: graphs of operators, programs, samples; with a verifier and a text form.
+//! What the stages hand to each other: graphs of operators, programs, samples; with a verifier, a text form and a stored one.
 
 mod graph;
 mod metadata;
 mod problem;
 mod program;
 mod samples;
+pub mod stored;
 pub mod text;
 pub mod verify;
 

@@ -68,6 +68,7 @@ mod scatter;
 mod select;
 mod slice;
 mod softmax;
+mod stored;
 mod sums;
 pub mod tensor;
 mod tf_idf;

@@ -35,7 +35,7 @@ impl Range {
 }
 
 /// How a tensor's numbers stand for reals.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Quantization {
     /// int8 activations (or constants used as such): one scale and zero point.
     PerTensor(QuantParams),
@@ -52,7 +52,7 @@ pub enum Quantization {
 }
 
 /// A tensor of a [`crate::ir::QuantGraph`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QuantTensor {
     /// Name of the ONNX value it came from.
     pub name: String,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 pub use super::data::{Data, Mapped, View};
 pub use super::dtype::DType;
 pub use super::narrow::Narrow;
@@ -10,7 +12,7 @@ pub use super::narrow::Narrow;
 pub type Shape = Vec<usize>;
 
 /// Shape and element type of a tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorType {
     /// Extents.
     pub shape: Shape,

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::params::{Source, Sources, on_grid, params_of};
 use super::ranges::{Observed, run_sample};
 use super::subset::Subset;
-use super::{Calibrator, QuantizeError};
+use super::{Calibrator, QuantizeError, tally};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Progress, Samples};
 use crate::op::quant::{QuantParams, Range};
 use crate::op::tensor::Values;
@@ -66,14 +66,14 @@ pub(super) fn choose(
     }
     let executor = Executor::new(graph)?;
     let judge = Judge::new(graph, sources, &by_calibrator);
+    let done = tally(progress, "choosing ranges", subset.len());
     let results: Vec<Result<Errors, QuantizeError>> = (0..subset.len())
         .into_par_iter()
-        .map(|sample| judge.errors(&executor, subset, sample))
+        .map(|sample| judge.errors(&executor, subset, sample).inspect(|_| done()))
         .collect();
     let mut total = judge.none();
-    for (done, errors) in results.into_iter().enumerate() {
+    for errors in results {
         total.add(&errors?);
-        progress("choosing ranges", done + 1, subset.len());
     }
     let mut ranges = observed.expected.clone();
     for tensor in graph.tensors.handles() {

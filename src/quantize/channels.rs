@@ -2,12 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::QuantizeError;
 use super::groups::Group;
 use super::ranges::run_sample;
 use super::spread::Spread;
 use super::subset::Subset;
-use crate::ir::{FloatGraph, FloatTensor, Handle, Samples};
+use super::{QuantizeError, tally};
+use crate::ir::{FloatGraph, FloatTensor, Handle, Progress, Samples};
 use crate::reference::Executor;
 
 /// What the channels of a tensor were seen to be.
@@ -126,6 +126,7 @@ pub(super) fn observe(
     graph: &FloatGraph,
     subset: &Subset<'_>,
     groups: &[Group],
+    progress: Progress<'_>,
 ) -> Result<Vec<Vec<Channels>>, QuantizeError> {
     let tensors: Vec<Handle<FloatTensor>> = groups
         .iter()
@@ -142,6 +143,7 @@ pub(super) fn observe(
             .collect()
     };
     let executor = Executor::new(graph)?;
+    let done = tally(progress, "observing channels", subset.len());
     let results: Vec<Result<Vec<Sums>, QuantizeError>> = (0..subset.len())
         .into_par_iter()
         .map(|sample| {
@@ -151,6 +153,7 @@ pub(super) fn observe(
                     found[place].see(values);
                 }
             })?;
+            done();
             Ok(found)
         })
         .collect();

@@ -17,7 +17,7 @@ use super::groups::{Group, clamp_of, groups};
 use super::scheme::Constants;
 use super::steps::{Step, Steps};
 use super::subset::Subset;
-use crate::ir::{FloatGraph, FloatTensor, Samples};
+use crate::ir::{FloatGraph, FloatTensor, Progress, Samples};
 use crate::op::tensor::Values;
 use crate::op::{Clamp, Op};
 
@@ -34,7 +34,12 @@ const LEAST_PART: f64 = 1.0 / 256.0;
 
 /// Rewrites the weights and biases of all layers where that makes the expected error smaller. Gives the number of tensors
 /// between layers that it changed.
-pub(super) fn run(graph: &mut FloatGraph, subset: &Subset<'_>, steps: Steps) -> Result<usize, QuantizeError> {
+pub(super) fn run(
+    graph: &mut FloatGraph,
+    subset: &Subset<'_>,
+    steps: Steps,
+    progress: Progress<'_>,
+) -> Result<usize, QuantizeError> {
     if !steps.has(Step::EqualizeChannels) && !steps.has(Step::AbsorbBias) {
         return Ok(0);
     }
@@ -42,7 +47,7 @@ pub(super) fn run(graph: &mut FloatGraph, subset: &Subset<'_>, steps: Steps) -> 
     if groups.is_empty() || subset.len() < FEWEST_SAMPLES {
         return Ok(0);
     }
-    let mut channels = observe(graph, subset, &groups)?;
+    let mut channels = observe(graph, subset, &groups, progress)?;
     let mut changed = 0;
     for (group, channels) in groups.iter().zip(&mut channels) {
         let mut is_changed = false;

@@ -36,6 +36,7 @@ mod weight_form;
 mod weights;
 
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Deserialize;
 
@@ -251,7 +252,7 @@ fn calibrated(
     progress: Progress<'_>,
 ) -> Result<QuantGraph, QuantizeError> {
     let subset = Subset::of(samples, graph, options.effort.macs());
-    let equalized = equalize::run(graph, &subset, options.steps)?;
+    let equalized = equalize::run(graph, &subset, options.steps, progress)?;
     let precisions = Precisions::of(graph, options.precision, &options.pins.precisions(graph));
     let sources = Sources::of(graph, &precisions);
     let calibrators: Vec<_> = options.pins.calibrators().chain([options.calibrator]).collect();
@@ -282,6 +283,12 @@ fn calibrated(
         ));
     }
     calibrate::quantize(graph, &scheme).map_err(QuantizeError::Problems)
+}
+
+/// Tells of one more part of `what` that is done each time it is called, by any thread.
+fn tally<'p>(progress: Progress<'p>, what: &'p str, total: usize) -> impl Fn() + Sync + 'p {
+    let done = AtomicUsize::new(0);
+    move || progress(what, done.fetch_add(1, Ordering::Relaxed) + 1, total)
 }
 
 /// The loops that have no int8 form, which is all of them, and those of a quantized model.

@@ -32,6 +32,7 @@ fn bounded(bench: &Bench, arguments: &str) -> Command {
         .args(["-c", &format!("ulimit -d {MOST_KIB} && exec \"$0\" \"$@\"")])
         .arg(command.get_program())
         .args(command.get_args())
+        .env("TINSMITH_CACHE", "none")
         .current_dir(bench.0.path());
     shell
 }

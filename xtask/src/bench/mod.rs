@@ -118,6 +118,7 @@ impl Bench {
             .replace(&format!("{}/", self.shared.display()), "../shared/")
             .replace(&format!("{}/", self.work.display()), "target/bench/");
         let output = Command::new(&self.binary)
+            .env("TINSMITH_CACHE", "none")
             .args(arguments)
             .args(["--format", "json"])
             .output()
@@ -401,6 +402,7 @@ impl Bench {
             arguments.push(self.work.join("cost").display().to_string());
             let start = Instant::now();
             let mut child = Command::new(&self.binary)
+                .env("TINSMITH_CACHE", "none")
                 .args(&arguments)
                 .stdout(std::process::Stdio::null())
                 .stderr(std::process::Stdio::null())
