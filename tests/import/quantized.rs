@@ -254,6 +254,23 @@ fn weights_in_blocks_become_reals() {
     assert_eq!(run(&model, &[x]), wanted);
     let model = product_with(&weights, &scale, &zeros, 1, Some(3));
     refused(&model, &["`scale` as f32[2,1] wanted, f32[2,2] found"]);
+    // Too few scales, along either axis.
+    for shape in [[2, 1], [1, 2]] {
+        let scale = Values::f32(shape, vec![1.0, 2.0]);
+        let zeros = narrow(Narrow::U4, &shape, &[0, 0]);
+        let model = product_with(&weights, &scale, &zeros, 1, Some(2));
+        let found = format!("`scale` as f32[2,2] wanted, f32[{},{}] found", shape[0], shape[1]);
+        refused(&model, &[&found]);
+    }
+}
+
+#[test]
+fn nothing_is_quantized_to_nothing() {
+    let model = Onnx::new(13)
+        .input("x", [0])
+        .node("DynamicQuantizeLinear", &["x"], &["y", "scale", "zero"], vec![])
+        .output("y");
+    assert_eq!(run(&model, &[f32s(&[])]), bytes(&[]));
 }
 
 #[test]

@@ -27,7 +27,10 @@ impl PerChannel {
         let others = || (0..shape.len()).filter(|&other| other != axis);
         let mut wide = others().filter(|&other| shape[other] > 1);
         let channel_axis = wide.next().or_else(|| others().next())?;
-        if wide.next().is_some() || scales.shape.len() != shape.len() || block == 0 {
+        let mut wanted = shape.clone();
+        wanted[axis] = shape[axis].div_ceil(block.max(1));
+        // Scales of another shape are refused, with words, by the operator that takes blocks as they are.
+        if wide.next().is_some() || scales.shape != wanted || block == 0 {
             return None;
         }
         let (integers, steps) = (codes.to_i64()?, scales.as_f32()?);
