@@ -322,7 +322,10 @@ impl AlongAxis {
         let outer: usize = shape[..self.axis].iter().product();
         let weights: Vec<T> = self.weights.iter().map(|&weight| T::from_f64(weight)).collect();
         let mut y = vec![T::default(); outer * inner * self.outputs()];
-        let mut rows = y.chunks_exact_mut(inner.max(1));
+        if y.is_empty() {
+            return y;
+        }
+        let mut rows = y.chunks_exact_mut(inner);
         for plane in elements.chunks(extent * inner).take(outer) {
             let outputs = self.sources.chunks(self.taps).zip(weights.chunks(self.taps));
             for ((sources, weights), row) in outputs.zip(&mut rows) {

@@ -1,7 +1,7 @@
 //! Windows and pools.
 
 use tinsmith::op::tensor::{Data, Values};
-use tinsmith::op::{AveragePool, Clamp, MaxPool, Window};
+use tinsmith::op::{AlongAxis, Attention, AveragePool, Clamp, Heads, MaxPool, Resample, SoftmaxKind, Window};
 
 use super::{check, check_refused, counting, eval, f32s};
 
@@ -28,6 +28,32 @@ fn max(window: Window) -> MaxPool {
         window,
         clamp: Clamp::NONE,
     }
+}
+
+#[test]
+fn tensors_without_elements_have_results_without_elements() {
+    let along = AlongAxis {
+        axis: 1,
+        taps: 1,
+        sources: vec![0, 0, 1, 1],
+        weights: vec![1.0; 4],
+    };
+    let resample = || Resample::from(along.clone());
+    check(resample(), &[&f32s(&[1, 2, 0], &[])], &f32s(&[1, 4, 0], &[]));
+    check(resample(), &[&f32s(&[0, 2, 3], &[])], &f32s(&[0, 4, 3], &[]));
+    let attention = Attention {
+        scale: 1.0,
+        kind: SoftmaxKind::Attended,
+        heads: [Heads::Outside; 4],
+    };
+    // Queries without keys attend to nothing.
+    let (q, none) = (f32s(&[1, 1, 2, 1], &[1.0, 2.0]), f32s(&[1, 1, 0, 1], &[]));
+    check(
+        attention.clone(),
+        &[&q, &none, &none],
+        &f32s(&[1, 1, 2, 1], &[0.0; 2]),
+    );
+    check(attention, &[&none, &q, &q], &none);
 }
 
 #[test]
