@@ -179,6 +179,24 @@ fn model_with_own() -> Vec<u8> {
 }
 
 #[test]
+fn names_of_the_model_are_left_alone() {
+    let x = [0.3, -1.7, 2.2, 0.01, -0.4, 1.5];
+    let wanted = run(&model(), &with(BY_NAME), &x).unwrap();
+    // Every name that an encoding would give.
+    let mut other = model();
+    let graph = other.graph();
+    let bias = graph.initializer.iter_mut().find(|tensor| tensor.name == "b");
+    bias.unwrap().name = "w/scale".into();
+    graph.node[0].input[2] = "w/scale".into();
+    graph.node[0].output[0] = "r/unrounded".into();
+    graph.node[1].input[0] = "r/unrounded".into();
+    graph.node[2].output[0] = "x/codes".into();
+    graph.node[3].input[0] = "x/codes".into();
+    let text = BY_NAME.replace("\"b\":", "\"w/scale\":");
+    assert_eq!(run(&other, &with(&text), &x).unwrap(), wanted);
+}
+
+#[test]
 fn activations_without_an_encoding_are_listed() {
     let start = BY_NAME.find(r#""r": ["#).unwrap();
     let end = BY_NAME.find(r#""y": ["#).unwrap();

@@ -69,7 +69,10 @@ struct Insertion<'g> {
     graph: &'g mut GraphProto,
     /// The node that makes each value.
     producers: HashMap<String, usize>,
+    /// Names of the graph's own tensors.
     names: HashSet<String>,
+    /// Names that no new tensor may have: those, the ones within branches and bodies, and those of new tensors.
+    taken: HashSet<String>,
     /// Tensors that have an encoding already.
     encoded: HashSet<String>,
     problems: Vec<Problem>,
@@ -89,16 +92,19 @@ impl<'g> Insertion<'g> {
         }
         let initializers = graph.initializer.iter().map(|tensor| &tensor.name);
         let inputs = graph.input.iter().map(|info| &info.name);
-        let names = producers
+        let names: HashSet<String> = producers
             .keys()
             .chain(initializers)
             .chain(inputs)
             .cloned()
             .collect();
+        let mut taken = names.clone();
+        take_names(&graph.node, &mut taken);
         Self {
             graph,
             producers,
             names,
+            taken,
             encoded: HashSet::new(),
             problems: Vec::new(),
             wide: 0,
@@ -173,15 +179,15 @@ impl<'g> Insertion<'g> {
         );
         let zero_point = self.constant(&entry.name, "zero_point", DataType::Uint8, &[], vec![zero_point]);
         let parameters = [scale, zero_point];
-        let rounded = |name: &str, from: &str, to: &str| {
-            let codes = format!("{name}/codes");
+        let codes = fresh(&mut self.taken, &entry.name, "codes");
+        let rounded = |from: &str, to: &str| {
             let quantize = node("QuantizeLinear", from, &parameters, &codes, None);
             [quantize, node("DequantizeLinear", &codes, &parameters, to, None)]
         };
         let name = entry.name.as_str();
         match self.producers.get(name) {
             Some(&position) => {
-                let exact = format!("{name}/unrounded");
+                let exact = fresh(&mut self.taken, name, "unrounded");
                 let outputs = self.graph.node[position].output.iter_mut();
                 outputs
                     .filter(|output| *output == name)
@@ -189,12 +195,12 @@ impl<'g> Insertion<'g> {
                 self.behind
                     .entry(position)
                     .or_default()
-                    .extend(rounded(name, &exact, name));
+                    .extend(rounded(&exact, name));
             }
             None => {
-                let reals = format!("{name}/rounded");
+                let reals = fresh(&mut self.taken, name, "rounded");
                 redirect(&mut self.graph.node, name, &reals);
-                self.front.extend(rounded(name, name, &reals));
+                self.front.extend(rounded(name, &reals));
             }
         }
         Ok(())
@@ -266,7 +272,7 @@ impl<'g> Insertion<'g> {
         let codes = self.constant(name, "codes", DataType::Int8, &dims, bytes(codes));
         let scales = self.constant(name, "scale", DataType::Float, extents, scales);
         let zero_points = self.constant(name, "zero_point", DataType::Int8, extents, bytes(zero_points));
-        let reals = format!("{name}/dequantized");
+        let reals = fresh(&mut self.taken, name, "dequantized");
         redirect(&mut self.graph.node, name, &reals);
         let parameters = [scales, zero_points];
         self.front
@@ -326,7 +332,7 @@ impl<'g> Insertion<'g> {
         dims: &[i64],
         raw_data: Vec<u8>,
     ) -> String {
-        let name = format!("{name}/{role}");
+        let name = fresh(&mut self.taken, name, role);
         self.initializers.push(TensorProto {
             name: name.clone(),
             dims: dims.to_vec(),
@@ -335,6 +341,32 @@ impl<'g> Insertion<'g> {
             ..TensorProto::default()
         });
         name
+    }
+}
+
+/// A name for a part of a tensor's encoding that nothing has yet; takes it.
+fn fresh(taken: &mut HashSet<String>, name: &str, role: &str) -> String {
+    let base = format!("{name}/{role}");
+    let numbered = (1..).map(|i| format!("{base}_{i}"));
+    let fresh = std::iter::once(base.clone())
+        .chain(numbered)
+        .find(|candidate| !taken.contains(candidate))
+        .expect("one of endlessly many names is free");
+    taken.insert(fresh.clone());
+    fresh
+}
+
+/// Takes the names of what nodes make, within branches and bodies too.
+fn take_names(nodes: &[NodeProto], taken: &mut HashSet<String>) {
+    for node in nodes {
+        taken.extend(node.output.iter().cloned());
+        for attribute in &node.attribute {
+            for graph in attribute.g.iter().chain(&attribute.graphs) {
+                taken.extend(graph.initializer.iter().map(|tensor| tensor.name.clone()));
+                taken.extend(graph.input.iter().map(|input| input.name.clone()));
+                take_names(&graph.node, taken);
+            }
+        }
     }
 }
 
