@@ -135,6 +135,15 @@ fn banks_start_aligned_and_hold_something() {
 }
 
 #[test]
+fn costs_add_up() {
+    let reasons = invalid_reasons(&changed("softmax_q8 = 25477", "softmax_q8 = 4_000_000_000")).join("\n");
+    assert!(
+        reasons.contains("`cost.softmax_q8` is 4000000000; at most 268435456"),
+        "{reasons}"
+    );
+}
+
+#[test]
 fn costs_and_emulator_may_be_left_out() {
     let text = Target::builtin_text("mps2-an386").unwrap();
     let toml = &text[..text.find("[cost]").unwrap()];

@@ -2,6 +2,9 @@
 
 use super::{MemoryUse, Target, TargetError};
 
+/// The greatest figure of a cost, a million instructions: predictions add up a few of them in 32 bits.
+const MOST_Q8: u32 = 1 << 28;
+
 macro_rules! builtin_targets {
     ($($name:literal),* $(,)?) => {
         /// Name and description of every built-in target, in the order of lists for people.
@@ -120,6 +123,10 @@ impl Target {
             .is_some_and(|emulator| emulator.instructions_per_tick_q100 == 0)
         {
             reasons.push("`instructions_per_tick_q100` is 0".to_owned());
+        }
+        let figures = self.cost.figures().into_iter();
+        for (key, found) in figures.filter(|&(_, figure)| figure > MOST_Q8) {
+            reasons.push(format!("`cost.{key}` is {found}; at most {MOST_Q8} makes sense"));
         }
         if reasons.is_empty() {
             Ok(())

@@ -160,6 +160,52 @@ pub struct Cost {
     pub softmax_q8: u32,
 }
 
+impl Cost {
+    /// All figures with their keys.
+    fn figures(&self) -> [(&'static str, u32); 18] {
+        let &Self {
+            step_q8,
+            conv_mac_q8,
+            conv_row_q8,
+            conv_output_q8,
+            depthwise_mac_q8,
+            depthwise_row_q8,
+            depthwise_output_q8,
+            dense_mac_q8,
+            dense_output_q8,
+            pool_tap_q8,
+            pool_output_q8,
+            binary_q8,
+            table_q8,
+            copy_q8,
+            gather_q8,
+            copy_row_q8,
+            fill_q8,
+            softmax_q8,
+        } = self;
+        [
+            ("step_q8", step_q8),
+            ("conv_mac_q8", conv_mac_q8),
+            ("conv_row_q8", conv_row_q8),
+            ("conv_output_q8", conv_output_q8),
+            ("depthwise_mac_q8", depthwise_mac_q8),
+            ("depthwise_row_q8", depthwise_row_q8),
+            ("depthwise_output_q8", depthwise_output_q8),
+            ("dense_mac_q8", dense_mac_q8),
+            ("dense_output_q8", dense_output_q8),
+            ("pool_tap_q8", pool_tap_q8),
+            ("pool_output_q8", pool_output_q8),
+            ("binary_q8", binary_q8),
+            ("table_q8", table_q8),
+            ("copy_q8", copy_q8),
+            ("gather_q8", gather_q8),
+            ("copy_row_q8", copy_row_q8),
+            ("fill_q8", fill_q8),
+            ("softmax_q8", softmax_q8),
+        ]
+    }
+}
+
 impl Default for Cost {
     fn default() -> Self {
         Self {
