@@ -8,8 +8,8 @@ use super::error::{DataError, DataProblem};
 use super::npy::{self, Array};
 use crate::op::tensor::Data;
 
-/// Opens a `.csv` file: an array `[rows, columns]` of f64. A first row that is not all numbers is a heading; empty
-/// lines and lines that begin with `#` do not count.
+/// Opens a `.csv` file: an array `[rows, columns]` of f64. A first row without a number is a heading; empty lines and
+/// lines that begin with `#` do not count.
 ///
 /// # Errors
 /// Where it is missing or empty, rows differ in length, or a cell is no finite number.
@@ -42,7 +42,7 @@ fn parse(bytes: &[u8]) -> Result<([usize; 2], Vec<f64>), DataProblem> {
         let line = record.position().map_or(0, |position| position.line());
         let row = match row(&record) {
             Ok(row) => row,
-            Err(_) if index == 0 => continue,
+            Err(_) if index == 0 && record.iter().all(|cell| cell.parse::<f64>().is_err()) => continue,
             Err(column) => {
                 return Err(DataProblem::NotANumber {
                     line,
@@ -95,6 +95,7 @@ mod tests {
             ("", "holds no sample"),
             ("a,b\n", "holds no sample"),
             ("1,2\n3\n", "line 2 has 1 numbers; the rows before it have 2"),
+            ("1,nan\n3,4\n", "line 1, column 2: `nan` is no finite number"),
             ("1,2\n3,x\n", "line 2, column 2: `x` is no finite number"),
             ("1,2\n3,nan\n", "line 2, column 2: `nan` is no finite number"),
             ("1,2\n\"3,\u{0}\n", "line 2"),
