@@ -254,6 +254,10 @@ fn settings_that_do_not_fit_are_named() {
             "f32[1,20,7], which shows no width",
         ),
         (
+            valid.replace("\"scores\"\n", "\"scores\"\nbackground = 3\n"),
+            "`background = 3` names none of the 3 columns of `scores`",
+        ),
+        (
             format!("{valid}[classes]\noutput = \"scores\"\n"),
             "one column of `scores` wanted, 3 found",
         ),
@@ -269,6 +273,22 @@ fn settings_that_do_not_fit_are_named() {
     );
     for (text, words) in [
         ("[boxes]", "output"),
+        (
+            &format!("input_size = [320, 0]\n{valid}"),
+            "`input_size`: a width and a height above 0 wanted, 0 found",
+        ),
+        (
+            &format!("nms_iou = 50.0\n{valid}"),
+            "`nms_iou`: a share from 0 to 1 wanted, 50 found",
+        ),
+        (
+            &format!("score_threshold = nan\n{valid}"),
+            "`score_threshold`: a finite number wanted, NaN found",
+        ),
+        (
+            &format!("{valid}[objectness]\noutput = \"scores\"\nbackground = 0\n"),
+            "background",
+        ),
         ("colour = 1", "colour"),
         (
             &valid.replace("[scores]", "[scores]\nactivation = \"tanh\""),

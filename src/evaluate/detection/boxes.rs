@@ -1,5 +1,7 @@
 //! Boxes: how much two have in common, and which of many that overlap are kept.
 
+use std::collections::BTreeMap;
+
 /// A box that a model found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Detection {
@@ -31,18 +33,27 @@ pub(super) fn overlap(found: &[f64; 4], labelled: &[f64; 4], is_crowd: bool) -> 
     shared / union
 }
 
-/// Of boxes by falling score, those that overlap no kept one of the same category by more than `most`.
-pub(super) fn suppress(detections: Vec<Detection>, most: f64) -> Vec<Detection> {
-    let mut kept: Vec<Detection> = Vec::new();
-    for detection in detections {
-        let is_double = kept.iter().any(|other| {
-            other.category == detection.category && overlap(&detection.bbox, &other.bbox, false) > most
-        });
-        if !is_double {
-            kept.push(detection);
+/// Of boxes by falling score, the first `enough` of each category that overlap no kept one of it by more than
+/// `most_overlap`, where that is given.
+pub(super) fn surest(
+    mut detections: Vec<Detection>,
+    most_overlap: Option<f64>,
+    enough: usize,
+) -> Vec<Detection> {
+    let mut kept: BTreeMap<usize, Vec<[f64; 4]>> = BTreeMap::new();
+    detections.retain(|detection| {
+        let kept = kept.entry(detection.category).or_default();
+        let doubles = |most: f64| {
+            kept.iter()
+                .any(|other| overlap(&detection.bbox, other, false) > most)
+        };
+        let is_kept = kept.len() < enough && !most_overlap.is_some_and(doubles);
+        if is_kept {
+            kept.push(detection.bbox);
         }
-    }
-    kept
+        is_kept
+    });
+    detections
 }
 
 #[cfg(test)]
@@ -71,7 +82,8 @@ mod tests {
             found(1, 0.7, 1.0),
             found(0, 0.6, 8.0),
         ];
-        let kept = suppress(all.clone(), 0.5);
-        assert_eq!(kept, [all[0], all[2], all[3]]);
+        assert_eq!(surest(all.clone(), Some(0.5), 9), [all[0], all[2], all[3]]);
+        assert_eq!(surest(all.clone(), Some(0.5), 1), [all[0], all[2]]);
+        assert_eq!(surest(all.clone(), None, 2), [all[0], all[1], all[2]]);
     }
 }

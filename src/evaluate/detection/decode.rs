@@ -1,6 +1,6 @@
 //! A model's outputs, read as boxes with scores.
 
-use super::boxes::{Detection, suppress};
+use super::boxes::{Detection, surest};
 use super::precision::MOST_BOXES;
 use super::settings::{Activation, BoxColumns, BoxUnit, BoxesError, Columns, Format, ScoreColumns, Settings};
 use crate::data::coco::{Coco, Image};
@@ -165,16 +165,30 @@ impl Decoder {
         };
         let objectness = match &settings.objectness {
             Some(wanted) => {
-                let table = Table::single(&columns_of_scores(wanted), &outputs, rows)?;
+                let columns = Columns {
+                    output: wanted.output.clone(),
+                    columns: wanted.columns,
+                    transposed: wanted.transposed,
+                };
+                let table = Table::single(&columns, &outputs, rows)?;
                 Some((table, wanted.activation))
             }
             None => None,
         };
         let background = settings.scores.background;
-        let told_apart = classes.is_none().then(|| {
-            let columns = scores.last - scores.first;
-            columns - usize::from(background.is_some_and(|background| background < columns))
-        });
+        let columns = scores.last - scores.first;
+        if let Some(background) = background
+            && (classes.is_some() || background >= columns)
+        {
+            return Err(BoxesError::Background {
+                output: settings.scores.output.clone(),
+                background,
+                columns: if classes.is_some() { 0 } else { columns },
+            });
+        }
+        let told_apart = classes
+            .is_none()
+            .then(|| columns - usize::from(background.is_some()));
         let decoder = Self {
             categories: categories(settings, truth, told_apart)?,
             rows,
@@ -249,15 +263,7 @@ impl Decoder {
             }
         }
         found.sort_by(|a, b| b.score.total_cmp(&a.score));
-        if let Some(most) = self.nms_iou {
-            found = suppress(found, most);
-        }
-        let mut counts = vec![0; self.categories.iter().max().map_or(0, |most| most + 1)];
-        found.retain(|found| {
-            counts[found.category] += 1;
-            counts[found.category] <= MOST_BOXES
-        });
-        found
+        surest(found, self.nms_iou, MOST_BOXES)
     }
 
     fn bbox(&self, values: &[Vec<f64>], row: usize, [x, y]: [f64; 2]) -> [f64; 4] {

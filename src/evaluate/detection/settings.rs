@@ -43,7 +43,7 @@ pub struct Settings {
     pub(super) input_size: Option<[f64; 2]>,
     pub(super) boxes: BoxColumns,
     pub(super) scores: ScoreColumns,
-    pub(super) objectness: Option<ScoreColumns>,
+    pub(super) objectness: Option<Objectness>,
     pub(super) classes: Option<Columns>,
 }
 
@@ -82,6 +82,18 @@ pub(super) struct ScoreColumns {
     #[serde(default)]
     pub(super) activation: Activation,
     pub(super) background: Option<usize>,
+}
+
+/// The column that says how sure a box is of holding anything.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Objectness {
+    pub(super) output: String,
+    pub(super) columns: Option<[usize; 2]>,
+    #[serde(default)]
+    pub(super) transposed: bool,
+    #[serde(default)]
+    pub(super) activation: Activation,
 }
 
 /// What four numbers say of a box.
@@ -155,9 +167,32 @@ impl Settings {
     /// Reads TOML; see the example above.
     ///
     /// # Errors
-    /// Where it is no TOML, a word is unknown or one is missing.
+    /// Where it is no TOML, a word is unknown or one is missing, or a number is beyond what it can mean.
     pub fn parse(text: &str) -> Result<Self, BoxesError> {
-        toml::from_str(text).map_err(|error| BoxesError::Toml(error.to_string()))
+        let settings: Self = toml::from_str(text).map_err(|error| BoxesError::Toml(error.to_string()))?;
+        let is_size = |size: &f64| *size > 0.0 && size.is_finite();
+        let is_share = |share: &f64| (0.0..=1.0).contains(share);
+        let odd = |key, wanted, found: Option<&f64>| match found {
+            Some(&found) => Err(BoxesError::Number { key, wanted, found }),
+            None => Ok(()),
+        };
+        let sizes = settings.input_size.iter().flatten();
+        odd(
+            "input_size",
+            "a width and a height above 0",
+            sizes.into_iter().find(|size| !is_size(size)),
+        )?;
+        odd(
+            "nms_iou",
+            "a share from 0 to 1",
+            settings.nms_iou.iter().find(|share| !is_share(share)),
+        )?;
+        odd(
+            "score_threshold",
+            "a finite number",
+            Some(&settings.score_threshold).filter(|threshold| !threshold.is_finite()),
+        )?;
+        Ok(settings)
     }
 }
 
@@ -167,6 +202,28 @@ pub enum BoxesError {
     /// The settings are no TOML, or not of this form.
     #[error("{0}")]
     Toml(String),
+    /// A number of the settings is beyond what it can mean.
+    #[error("`{key}`: {wanted} wanted, {found} found")]
+    Number {
+        /// The key.
+        key: &'static str,
+        /// What it takes.
+        wanted: &'static str,
+        /// What it has.
+        found: f64,
+    },
+    /// A background that is none of the columns with a class each.
+    #[error(
+        "`background = {background}` names none of the {columns} columns of `{output}` that stand for classes"
+    )]
+    Background {
+        /// The output with the scores.
+        output: String,
+        /// The column named.
+        background: usize,
+        /// Columns with a class each: none where `classes` names a box's own.
+        columns: usize,
+    },
     /// Which outputs hold boxes and scores is not plain.
     #[error(
         "which outputs are boxes and scores is not plain; wanted one with four columns, one with scores for as many \
