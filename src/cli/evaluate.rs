@@ -134,8 +134,13 @@ fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure>
     };
     let groups = match &args.groups {
         Some(path) => {
-            let groups = open(path)?.read_f64().map_err(error::of_data)?;
-            Some(groups.into_iter().map(|group| group as usize).collect())
+            let groups = open(path)?.read_integers().map_err(error::of_data)?;
+            let group = |group: i64| {
+                usize::try_from(group).map_err(|_| {
+                    Failure::usage(format!("{}: groups from 0 wanted, {group} found", path.display()))
+                })
+            };
+            Some(groups.into_iter().map(group).collect::<Result<_, _>>()?)
         }
         None => None,
     };
@@ -179,9 +184,15 @@ fn gate(metrics: &[Metric], limit: f64) -> Option<Failure> {
     let gated = metrics
         .iter()
         .filter(|metric| metric.kind.unit() == Unit::Fraction);
-    let worst = gated.max_by(|a, b| a.drop.value.total_cmp(&b.drop.value))?;
+    // What is no number has not kept within the limit.
+    let rank = |metric: &&Metric| {
+        Some(metric.drop.value)
+            .filter(|drop| !drop.is_nan())
+            .unwrap_or(f64::INFINITY)
+    };
+    let worst = gated.max_by(|a, b| rank(a).total_cmp(&rank(b)))?;
     let points = worst.drop.value * 100.0;
-    (points > limit).then(|| {
+    (rank(&worst) * 100.0 > limit).then(|| {
         let message = format!(
             "{} drops by {points:.3} percentage points; the limit is {limit}",
             worst.kind.name()

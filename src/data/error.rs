@@ -41,6 +41,14 @@ pub enum DataProblem {
         /// What is there.
         found: String,
     },
+    /// An element that should be a class or a group is no whole number.
+    #[error("holds {found} at element {element}; whole numbers wanted")]
+    NotWhole {
+        /// Index of the element.
+        element: usize,
+        /// The value.
+        found: f64,
+    },
     /// A row of a table is shorter or longer than the ones before it.
     #[error("line {line} has {found} numbers; the rows before it have {wanted}")]
     Ragged {
@@ -174,6 +182,7 @@ impl DataProblem {
             | Self::NotCsv(_)
             | Self::NotCoco(_)
             | Self::NotANumber { .. }
+            | Self::NotWhole { .. }
             | Self::Ragged { .. }
             | Self::Truncated { .. }
             | Self::Shape { .. }

@@ -143,6 +143,33 @@ impl Array {
         Ok(Values::new([self.len()], self.read(0, self.len())?).to_f64())
     }
 
+    /// All elements as whole numbers: classes, groups.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or an element is no whole number.
+    pub fn read_integers(&self) -> Result<Vec<i64>, DataError> {
+        self.integers(0, self.len())
+    }
+
+    /// Elements `first..first + count` as whole numbers.
+    pub(crate) fn integers(&self, first: usize, count: usize) -> Result<Vec<i64>, DataError> {
+        let values = Values::new([count], self.read(first, count)?);
+        if let Some(integers) = values.to_i64() {
+            return Ok(integers);
+        }
+        let whole = |(place, real): (usize, f64)| {
+            let whole = real as i64;
+            let problem = DataProblem::NotWhole {
+                element: first + place,
+                found: real,
+            };
+            (whole as f64 == real)
+                .then_some(whole)
+                .ok_or_else(|| problem.of(&self.name))
+        };
+        values.to_f64().into_iter().enumerate().map(whole).collect()
+    }
+
     /// All of it.
     ///
     /// # Errors

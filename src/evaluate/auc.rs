@@ -21,7 +21,9 @@ impl<'o> Auc<'o> {
         groups: Option<&'o [usize]>,
         samples: usize,
     ) -> Result<Self, EvaluateError> {
-        let n_groups = groups.map_or(samples, |groups| groups.iter().max().map_or(0, |max| max + 1));
+        let n_groups = groups.map_or(samples, |groups| {
+            groups.iter().max().map_or(0, |max| max.saturating_add(1))
+        });
         if labels.len() != n_groups {
             return Err(EvaluateError::LabelCount {
                 found: labels.len(),

@@ -78,11 +78,11 @@ impl Judge for Agreement {
     }
 }
 
-/// Index of the largest value, the first of equals.
+/// Index of the largest value, the first of equals; 0 where none is a number.
 pub(super) fn largest(values: &[f64]) -> usize {
     let mut best = 0;
     for (i, value) in values.iter().enumerate() {
-        if *value > values[best] {
+        if *value > values[best] || values[best].is_nan() && !value.is_nan() {
             best = i;
         }
     }
@@ -101,5 +101,7 @@ mod tests {
         assert!(among(0, 3) && !among(3, 3) && among(3, 4));
         assert!(!among(4, 5) && !among(5, 5));
         assert_eq!(largest(&output), 1);
+        assert_eq!(largest(&[f64::NAN, -1.0, 2.0]), 2);
+        assert_eq!(largest(&[f64::NAN]), 0);
     }
 }

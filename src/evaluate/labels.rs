@@ -24,15 +24,12 @@ impl Labels {
     /// classes.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// Where the file cannot be read, or classes are no whole numbers.
     pub fn new(array: Array, samples: usize) -> Result<Self, DataError> {
         if array.len() > samples && array.shape.first() == Some(&samples) {
             return Ok(Self::Outputs(array));
         }
-        let classes = array.read_f64()?;
-        Ok(Self::Classes(
-            classes.into_iter().map(|class| class as i64).collect(),
-        ))
+        Ok(Self::Classes(array.read_integers()?))
     }
 }
 

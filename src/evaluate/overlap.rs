@@ -3,7 +3,6 @@
 use super::bootstrap;
 use super::hits::largest;
 use super::judge::{Both, Judge, Seen, Slots};
-use super::labels::row;
 use super::{EvaluateError, Metric, MetricKind};
 use crate::data::npy::Array;
 use crate::op::tensor::{DType, TensorType, Values};
@@ -76,7 +75,7 @@ impl<'o> MeanOverlap<'o> {
     fn overlaps(
         &self,
         sample: usize,
-        labels: &[f64],
+        labels: &[i64],
         output: &Values,
     ) -> Result<Vec<Overlap>, EvaluateError> {
         let named = name_classes(self.reading, &output.to_f64(), self.positions);
@@ -100,7 +99,6 @@ impl<'o> MeanOverlap<'o> {
         };
         let mut met = Vec::with_capacity(self.positions);
         for (&label, named) in labels.iter().zip(named) {
-            let label = label as i64;
             if label >= 0 && label != IGNORED {
                 met.push((of(label)?, of(named)?));
             }
@@ -170,7 +168,9 @@ fn name_classes(reading: Reading, output: &[f64], positions: usize) -> Vec<i64> 
 
 impl Judge for MeanOverlap<'_> {
     fn see(&self, seen: &Seen<'_>) -> Result<(), EvaluateError> {
-        let labels = row(self.labels, seen.sample, self.positions)?;
+        let labels = self
+            .labels
+            .integers(seen.sample * self.positions, self.positions)?;
         let overlaps = seen
             .outputs
             .try_map(|outputs| self.overlaps(seen.sample, &labels, &outputs[0]))?;

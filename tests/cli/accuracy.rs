@@ -254,6 +254,53 @@ fn what_calibration_has_not_seen_is_told() {
 }
 
 #[test]
+fn a_drop_that_is_no_number_does_not_pass_the_gate() {
+    let bench = Bench::new();
+    let model = Onnx::new(13)
+        .input("x", [1, 2])
+        .node("Sqrt", &["x"], &["y"], vec![])
+        .output("y");
+    bench.write("sqrt.onnx", model.bytes());
+    bench.array("calib.npy", &[2, 2], &Data::F32(vec![0.0, 1.0, 2.0, 3.0]));
+    bench.array("x.npy", &[2, 2], &Data::F32(vec![1.0, 2.0, 1.0, -2.0]));
+    let evaluate =
+        "evaluate sqrt.onnx --target mps2-an386 --calibration calib.npy --metric cosine --max-drop 50 --data";
+    bench.run(&format!("{evaluate} calib.npy")).works();
+    bench
+        .run(&format!("{evaluate} x.npy"))
+        .fails(5, &["cosine drops by NaN"]);
+}
+
+#[test]
+fn classes_and_groups_are_whole_numbers() {
+    let bench = Bench::new();
+    let model = Onnx::new(13)
+        .input("x", [1, 2])
+        .node("Relu", &["x"], &["y"], vec![])
+        .output("y");
+    bench.write("relu.onnx", model.bytes());
+    bench.array("x.npy", &[2, 2], &Data::F32(vec![0.0, 1.0, 2.0, 3.0]));
+    let evaluate = "evaluate relu.onnx --target mps2-an386 --calibration x.npy --data x.npy --labels";
+    bench.array("whole.npy", &[2], &Data::F32(vec![0.0, 1.0]));
+    bench.array("half.npy", &[2], &Data::F32(vec![0.0, 0.5]));
+    bench.array("negative.npy", &[2], &Data::I64(vec![0, -1]));
+    bench.array("huge.npy", &[2], &Data::I64(vec![0, i64::MAX]));
+    bench.run(&format!("{evaluate} whole.npy")).works();
+    bench
+        .run(&format!("{evaluate} half.npy"))
+        .fails(2, &["half.npy: holds 0.5 at element 1; whole numbers wanted"]);
+    bench
+        .run(&format!("{evaluate} whole.npy --groups half.npy"))
+        .fails(2, &["holds 0.5 at element 1"]);
+    bench
+        .run(&format!("{evaluate} whole.npy --groups negative.npy"))
+        .fails(2, &["groups from 0 wanted, -1 found"]);
+    bench
+        .run(&format!("{evaluate} whole.npy --groups huge.npy"))
+        .fails(2, &["2 labels for"]);
+}
+
+#[test]
 fn what_a_model_makes_of_calibration_data_is_told_with_the_file() {
     let bench = Bench::new();
     let model = Onnx::new(13)
