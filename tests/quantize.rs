@@ -13,4 +13,5 @@ mod reference;
 mod rescale;
 mod rows;
 mod steps;
+mod wide;
 mod widen;

@@ -10,6 +10,7 @@ use super::quant::{QuantParams, QuantTensor, Range};
 use super::real;
 use super::rescale::{self, Codes, Factor, Reach};
 use super::tensor::{Data, TensorType, Values};
+use super::wide;
 use super::window::{extents_fit, is_small_batch, per_image};
 use super::{
     Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect,
@@ -139,6 +140,10 @@ impl Mean {
         }
         if real::computes(&[x], &[y])? {
             return Ok(self.lower_real(x, y));
+        }
+        if wide::computes(&[x], &[y])? {
+            let channels = self.channels.into();
+            return wide::mean(&self.window, channels, self.count_include_pad, self.clamp, x, y);
         }
         let from = rescale::activation(Some(x), "input")?;
         let to = rescale::activation(Some(y), "output")?;

@@ -11,7 +11,7 @@ use super::pairwise::{Sides, one_value};
 use super::quant::{QuantTensor, Range};
 use super::runs::Runs;
 use super::tensor::{DType, Data, TensorType, Values, View, broadcast_shape};
-use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, expect, plain, real};
+use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, expect, plain, real, wide};
 use crate::target::Target;
 
 /// Which operation.
@@ -229,6 +229,9 @@ impl Operator for Binary {
         }
         if real::computes(inputs, outputs)? {
             return real::binary(self.kind, self.clamp, inputs, outputs[0]);
+        }
+        if wide::computes(inputs, outputs)? {
+            return wide::binary(self, inputs, outputs[0]);
         }
         let (a, b, y) = (inputs[0], inputs[1], outputs[0]);
         for (constant, other, constant_first) in [(b, a, false), (a, b, true)] {

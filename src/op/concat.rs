@@ -74,10 +74,10 @@ impl Operator for Concat {
                 to_offset: first * strides[self.axis],
                 ..Move::all(&x.ty.shape)
             };
-            let table = movement::table_between(x, y)?;
-            joins &= table.is_none() && x.data.is_none();
+            let change = movement::change_between(x, y)?;
+            joins &= change.is_none() && x.data.is_none();
             offsets.push(moved.to_offset * width);
-            calls.extend(moved.calls(Operand::of_input(index, x), table, width)?);
+            calls.extend(moved.calls(Operand::of_input(index, x), change, width)?);
             first += x.ty.shape[self.axis];
         }
         Ok(Lowered {

@@ -8,7 +8,7 @@ use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values};
 use super::window::{extents_fit, is_small_batch, per_image};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, Window, convolve, expect, gemm};
-use super::{movement, real, rescale};
+use super::{movement, real, rescale, wide};
 use crate::target::Target;
 use tinsmith_runtime::format::DepthwiseConv2d;
 use tinsmith_runtime::kernels::Layer;
@@ -100,6 +100,9 @@ impl Operator for Conv2d {
     ) -> Result<Lowered, LowerError> {
         if real::computes(inputs, outputs)? {
             return real::convolution(&self.window, self.groups, self.clamp, inputs, outputs[0]);
+        }
+        if wide::computes(inputs, outputs)? {
+            return wide::convolution(self, inputs, outputs[0]);
         }
         let layer = rescale::weighted(inputs, outputs[0], self.clamp)?;
         let (x, y) = (&inputs[0].ty.shape, &outputs[0].ty.shape);

@@ -10,7 +10,7 @@ use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values};
 use super::window_nd::WindowNd;
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, expect};
-use super::{movement, real, rescale};
+use super::{movement, real, rescale, wide};
 use crate::target::Target;
 use tinsmith_runtime::kernels::Layer;
 
@@ -100,6 +100,9 @@ impl Operator for ConvNd {
     ) -> Result<Lowered, LowerError> {
         if real::computes(inputs, outputs)? {
             return Ok(real::convolution_nd(self, inputs)?);
+        }
+        if wide::computes(inputs, outputs)? {
+            return wide::convolution_nd(self, inputs, outputs[0]);
         }
         let axes = self.window.axes();
         let layer = rescale::weighted(inputs, outputs[0], self.clamp)?;

@@ -72,7 +72,7 @@ impl Operator for Gather {
         if runs.len() > MAX_RUNS {
             return self.lower_table(&rows, x, y);
         }
-        let table = movement::table_between(x, y)?;
+        let change = movement::change_between(x, y)?;
         let width = y.ty.dtype.bytes();
         let outer: usize = x.ty.shape[..axis].iter().product();
         let inner: usize = x.ty.shape[axis + 1..].iter().product();
@@ -87,12 +87,12 @@ impl Operator for Gather {
                 to_strides: vec![rows.len() * inner, inner, 1],
                 to_offset: first * inner,
             };
-            if runs.len() == 1 && table.is_none() && x.data.is_none() && moved.is_one_run() {
+            if runs.len() == 1 && change.is_none() && x.data.is_none() && moved.is_one_run() {
                 view = Some(View::OfInput {
                     byte_offset: moved.from_offset * width,
                 });
             }
-            calls.extend(moved.calls(Operand::of_input(0, x), table.clone(), width)?);
+            calls.extend(moved.calls(Operand::of_input(0, x), change.clone(), width)?);
             first += run.len;
         }
         Ok(Lowered {

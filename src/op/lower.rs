@@ -161,6 +161,8 @@ impl From<OpError> for LowerError {
 pub(super) fn meet_constraints<O: Operator>(op: &O, inputs: &[&QuantTensor]) -> Result<(), LowerError> {
     let kind = if inputs.first().is_some_and(|input| input.is_real()) {
         "f32"
+    } else if inputs.first().is_some_and(|input| input.is_wide()) {
+        "int16"
     } else {
         "int8"
     };

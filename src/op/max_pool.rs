@@ -11,6 +11,7 @@ use super::real;
 use super::rescale::{self, Codes};
 use super::tensor::{TensorType, Values};
 use super::vectors::{Set, Task};
+use super::wide;
 use super::window::{extents_fit, is_small_batch, per_image, pooled};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, Window, expect};
 use crate::target::Target;
@@ -78,6 +79,11 @@ impl Operator for MaxPool {
             return self.lower_real(inputs[0], outputs[0]);
         }
         let (x, y) = (&inputs[0].ty.shape, &outputs[0].ty.shape);
+        if wide::computes(inputs, outputs)? {
+            let window = self.window.record([x[1], x[2]], [y[1], y[2]])?;
+            let channels = movement::fitting(x[3])?;
+            return wide::greatest(&window, channels, self.clamp, inputs[0], outputs[0]);
+        }
         let from = rescale::activation(Some(inputs[0]), "input")?;
         let to = rescale::activation(Some(outputs[0]), "output")?;
         // Taking the largest commutes with anything monotone, so a change of parameters may follow.

@@ -78,6 +78,7 @@ mod trilu;
 mod unary;
 pub(crate) mod unique;
 pub mod vectors;
+pub mod wide;
 mod window;
 mod window_nd;
 

@@ -6,6 +6,7 @@ use tinsmith_runtime::kernels::Layer;
 use super::lower::{KernelCall, LowerError, Lowered, Operand, View};
 use super::quant::{QuantTensor, Quantization};
 use super::tensor::row_major_strides;
+use super::wide::Rescale;
 use super::{Clamp, OpError};
 use super::{real, rescale};
 
@@ -84,7 +85,7 @@ impl Move {
         collapsed.dims.len() == 1 && collapsed.from_strides == [1] && collapsed.to_strides == [1]
     }
 
-    /// The kernel calls that do it, through `table` where one is given: one, or where more dimensions are left than the
+    /// The kernel calls that do it, with `change` on the way where one is given: one, or where more dimensions are left than the
     /// runtime's copy has, one per index of the shortest of them.
     ///
     /// # Errors
@@ -92,7 +93,7 @@ impl Move {
     pub(super) fn calls(
         &self,
         source: Operand,
-        table: Option<Vec<u8>>,
+        change: Option<Change>,
         width: usize,
     ) -> Result<Vec<KernelCall>, OpError> {
         let mut parts = vec![self.collapsed()];
@@ -110,7 +111,7 @@ impl Move {
         }
         parts
             .iter()
-            .map(|part| part.call(source.clone(), table.clone(), width))
+            .map(|part| part.call(source.clone(), change.clone(), width))
             .collect()
     }
 
@@ -127,12 +128,13 @@ impl Move {
     }
 
     /// The kernel call of a move over few enough dimensions.
-    fn call(&self, source: Operand, table: Option<Vec<u8>>, width: usize) -> Result<KernelCall, OpError> {
+    fn call(&self, source: Operand, change: Option<Change>, width: usize) -> Result<KernelCall, OpError> {
         let missing = MAX_DIMS - self.dims.len();
+        let to_width = width;
+        let width = change.as_ref().map_or(width, |change| change.source_bytes());
         let mut record = StridedCopy {
             dims: [1; MAX_DIMS],
             element_bytes: fitting(width)?,
-            use_table: table.is_some().into(),
             ..StridedCopy::default()
         };
         for (i, &extent) in self.dims.iter().enumerate() {
@@ -158,13 +160,20 @@ impl Move {
             }
             Operand::Output => source,
         };
+        let (layer, table) = match change {
+            None => (Layer::StridedCopy(record), Vec::new()),
+            Some(Change::Table(table)) => {
+                record.use_table = 1;
+                (Layer::StridedCopy(record), table)
+            }
+            Some(Change::Rescale(rescale)) => {
+                let layer = rescale.record(record.dims, record.ifm_strides, record.ofm_strides);
+                (layer, Vec::new())
+            }
+        };
         Ok(KernelCall {
-            ofm_byte_offset: self.to_offset * width,
-            ..KernelCall::new(
-                Layer::StridedCopy(record),
-                vec![source],
-                table.unwrap_or_default(),
-            )
+            ofm_byte_offset: self.to_offset * to_width,
+            ..KernelCall::new(layer, vec![source], table)
         })
     }
 }
@@ -174,17 +183,50 @@ pub(super) fn fitting<N: Copy + std::fmt::Display, T: TryFrom<N>>(number: N) -> 
     T::try_from(number).map_err(|_| OpError::new(format!("{number} is beyond what a step's record can hold")))
 }
 
-/// The table between two tensors' parameters; `None` where they are the same.
-pub(super) fn table_between(x: &QuantTensor, y: &QuantTensor) -> Result<Option<Vec<u8>>, OpError> {
+/// What elements become on their way from one tensor to another.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Change {
+    /// int8 codes by their table.
+    Table(Vec<u8>),
+    /// int16 codes on one side at least.
+    Rescale(Rescale),
+}
+
+impl Change {
+    /// Bytes of an element of the source.
+    fn source_bytes(&self) -> usize {
+        match self {
+            Self::Table(_) => 1,
+            Self::Rescale(rescale) => rescale.source_bytes(),
+        }
+    }
+
+    /// The call over `count` elements that lie side by side.
+    pub(super) fn call(self, source: Operand, count: usize) -> Result<KernelCall, OpError> {
+        match self {
+            Self::Table(table) => table_call(source, table, count),
+            Self::Rescale(rescale) => rescale.call(source, count),
+        }
+    }
+}
+
+/// The change between two tensors' parameters; `None` where they are the same.
+pub(super) fn change_between(x: &QuantTensor, y: &QuantTensor) -> Result<Option<Change>, OpError> {
     let are_plain = [x, y].map(|tensor| tensor.quantization == Quantization::Plain);
     if are_plain == [true, true] && x.ty.dtype == y.ty.dtype {
         return Ok(None);
+    }
+    if x.is_wide() || y.is_wide() {
+        if x.ty.dtype == y.ty.dtype && x.params() == y.params() {
+            return Ok(None);
+        }
+        return Rescale::between(x, y, Clamp::NONE).map(|rescale| Some(Change::Rescale(rescale)));
     }
     let (from, to) = (
         rescale::activation(Some(x), "input")?,
         rescale::activation(Some(y), "output")?,
     );
-    Ok((from != to).then(|| rescale::requantize(from, to, Clamp::NONE)))
+    Ok((from != to).then(|| Change::Table(rescale::requantize(from, to, Clamp::NONE))))
 }
 
 /// The call that sends `count` bytes through a table; it may work in place.
@@ -212,18 +254,18 @@ pub(super) fn lower_move(
     {
         return Ok(cast);
     }
-    let table = table_between(x, y)?;
+    let change = change_between(x, y)?;
     let width = y.ty.dtype.bytes();
     let source = Operand::of_input(0, x);
     let one_run = moved.is_one_run();
-    let view = (one_run && table.is_none() && x.data.is_none()).then_some(View::OfInput {
+    let view = (one_run && change.is_none() && x.data.is_none()).then_some(View::OfInput {
         byte_offset: moved.from_offset * width,
     });
-    let calls = match table {
-        Some(table) if one_run && moved.from_offset == 0 && x.data.is_none() => {
-            vec![table_call(source, table, y.ty.len())?]
+    let calls = match change {
+        Some(change) if one_run && moved.from_offset == 0 && x.data.is_none() => {
+            vec![change.call(source, y.ty.len())?]
         }
-        table => moved.calls(source, table, width)?,
+        change => moved.calls(source, change, width)?,
     };
     Ok(Lowered {
         calls,

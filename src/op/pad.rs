@@ -9,9 +9,10 @@ use super::quant::{QuantTensor, Quantization};
 use super::rescale::{self, Codes};
 use super::runs::Runs;
 use super::tensor::{Data, TensorType, Values, picked_indices, row_major_strides};
+use super::wide::WideCodes;
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
-use tinsmith_runtime::format::{Fill, FillF32};
+use tinsmith_runtime::format::{Fill, FillF32, StridedCopy};
 use tinsmith_runtime::kernels::Layer;
 
 /// What stands outside.
@@ -110,13 +111,13 @@ impl Operator for Pad {
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
         let (x, y) = (inputs[0], outputs[0]);
-        let table = movement::table_between(x, y)?;
+        let change = movement::change_between(x, y)?;
         let mut calls = Vec::new();
         if let PadMode::Constant(value) = self.mode {
-            calls.push(KernelCall::new(fill(value, y)?, Vec::new(), Vec::new()));
+            calls.push(fill(value, y)?);
         }
         for part in self.parts(&x.ty.shape, &y.ty.shape) {
-            calls.extend(part.calls(Operand::of_input(0, x), table.clone(), y.ty.dtype.bytes())?);
+            calls.extend(part.calls(Operand::of_input(0, x), change.clone(), y.ty.dtype.bytes())?);
         }
         Ok(Lowered {
             calls,
@@ -125,8 +126,42 @@ impl Operator for Pad {
     }
 }
 
-/// What fills `y` with `value`.
-pub(super) fn fill(value: f32, y: &QuantTensor) -> Result<Layer, OpError> {
+/// The call that fills `y` with `value`.
+pub(super) fn fill(value: f32, y: &QuantTensor) -> Result<KernelCall, OpError> {
+    if y.is_wide() {
+        return fill_wide(value, y);
+    }
+    Ok(KernelCall::new(filled(value, y)?, Vec::new(), Vec::new()))
+}
+
+/// Two bytes an element: one byte all over where they are alike, else a copy of one element.
+fn fill_wide(value: f32, y: &QuantTensor) -> Result<KernelCall, OpError> {
+    let only = Clamp {
+        min: Some(value),
+        max: None,
+    };
+    let code = WideCodes::new(y, only)?.min;
+    let [low, high] = code.to_le_bytes();
+    if low == high {
+        let layer = Layer::Fill(Fill {
+            count: movement::fitting(y.ty.bytes())?,
+            value: low as i8,
+            ..Fill::default()
+        });
+        return Ok(KernelCall::new(layer, Vec::new(), Vec::new()));
+    }
+    let layer = Layer::StridedCopy(StridedCopy {
+        dims: [1, 1, 1, 1, movement::fitting(y.ty.len())?],
+        ofm_strides: [1; 5],
+        element_bytes: 2,
+        ..StridedCopy::default()
+    });
+    let source = Operand::Constant(vec![low, high]);
+    Ok(KernelCall::new(layer, vec![source], Vec::new()))
+}
+
+/// The record that fills `y` with `value`.
+fn filled(value: f32, y: &QuantTensor) -> Result<Layer, OpError> {
     let count = movement::fitting(y.ty.len())?;
     if y.quantization == Quantization::Plain && !y.is_real() {
         // Zero is zero bytes in every type.

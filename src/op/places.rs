@@ -138,8 +138,15 @@ pub(super) fn with_requantize(
         vec![Operand::of_input(0, x), indices],
         Vec::new(),
     )];
-    if let Some(table) = movement::table_between(x, y)? {
-        calls.push(movement::table_call(Operand::Output, table, y.ty.len())?);
+    if let Some(change) = movement::change_between(x, y)? {
+        if x.ty.dtype.bytes() != y.ty.dtype.bytes() {
+            return Err(
+                OpError::new("it moves elements by indices, so its input and output have one width")
+                    .with_help("convert before or behind it")
+                    .into(),
+            );
+        }
+        calls.push(change.call(Operand::Output, y.ty.len())?);
     }
     Ok(Lowered {
         calls,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tensor::{DType, TensorType, Values};
 
-/// `real = scale · (q − zero_point)`, one pair for a whole tensor; `−128 ≤ zero_point ≤ 127` for int8.
+/// `real = scale · (q − zero_point)`, one pair for a whole tensor; the zero point is a value of the element type.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QuantParams {
     /// Real units of one step; positive and finite.
@@ -37,7 +37,7 @@ impl Range {
 /// How a tensor's numbers stand for reals.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Quantization {
-    /// int8 activations (or constants used as such): one scale and zero point.
+    /// int8 or int16 activations (or constants used as such): one scale and zero point.
     PerTensor(QuantParams),
     /// Weights (int8) or bias (int32): zero point 0, one scale per index of `axis`. A tensor with one scale for all
     /// holds it once per index.
@@ -73,7 +73,12 @@ impl QuantTensor {
         self.ty.dtype == DType::F32 && self.quantization == Quantization::Plain
     }
 
-    /// The parameters of an int8 activation; `None` of anything else.
+    /// Whether it holds int16 codes with one scale and zero point.
+    pub fn is_wide(&self) -> bool {
+        self.ty.dtype == DType::I16 && self.params().is_some()
+    }
+
+    /// The parameters of an activation; `None` of anything else.
     pub fn params(&self) -> Option<QuantParams> {
         if let Quantization::PerTensor(params) = &self.quantization {
             Some(*params)

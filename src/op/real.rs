@@ -1,8 +1,8 @@
 //! What the kernels over reals share: operators whose output is f32 and not quantized.
 
 use tinsmith_runtime::format::{
-    AttentionF32, BinaryF32, CONSTANT_ALIGN, Conv2dF32, ConvNdF32, DenseF32, Dequantize, FunctionF32,
-    LayerNormF32, MatMulF32, PowerF32, Quantize, ReduceF32, SoftmaxF32, UnaryF32,
+    AttentionF32, BinaryF32, CONSTANT_ALIGN, Conv2dF32, ConvNdF32, DenseF32, Dequantize, Dequantize16,
+    FunctionF32, LayerNormF32, MatMulF32, PowerF32, Quantize, Quantize16, ReduceF32, SoftmaxF32, UnaryF32,
 };
 use tinsmith_runtime::kernels::Layer;
 
@@ -401,6 +401,18 @@ pub(super) fn convolution_nd(op: &ConvNd, inputs: &[&QuantTensor]) -> Result<Low
 pub(super) fn cast(x: &QuantTensor, y: &QuantTensor) -> Result<Option<Lowered>, OpError> {
     let count = fitting(y.ty.len())?;
     let layer = match (x.params(), y.params()) {
+        (None, Some(params)) if x.is_real() && y.is_wide() => Layer::Quantize16(Quantize16 {
+            count,
+            scale: params.scale,
+            zero_point: fitting(params.zero_point)?,
+            ..Quantize16::default()
+        }),
+        (Some(params), None) if y.is_real() && x.is_wide() => Layer::Dequantize16(Dequantize16 {
+            count,
+            scale: params.scale,
+            zero_point: fitting(params.zero_point)?,
+            ..Dequantize16::default()
+        }),
         (None, Some(params)) if x.is_real() => Layer::Quantize(Quantize {
             count,
             scale: params.scale,

@@ -16,7 +16,7 @@ use super::quant::QuantTensor;
 use super::rescale::{self, Codes};
 use super::tensor::{DType, Data, TensorType, Values, View, broadcast_indices};
 use super::window::MAX_EXTENT;
-use super::{Clamp, Window, movement, real};
+use super::{Clamp, Window, movement, real, wide};
 use super::{Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
 use crate::target::Target;
 
@@ -171,6 +171,9 @@ fn greatest_codes(
     x: &QuantTensor,
     y: &QuantTensor,
 ) -> Result<Lowered, LowerError> {
+    if wide::computes(&[x], &[y])? {
+        return wide::greatest(&window, channels, Clamp::NONE, x, y);
+    }
     let from = rescale::activation(Some(x), "input")?;
     let to = rescale::activation(Some(y), "output")?;
     let codes = Codes::new(from, Clamp::NONE);

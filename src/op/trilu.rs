@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::lower::{KernelCall, Operand};
+use super::lower::Operand;
 use super::movement::{self, MAX_CALLS, Move};
 use super::quant::QuantTensor;
 use super::tensor::{Data, TensorType, Values, row_major_strides};
@@ -60,7 +60,7 @@ impl Operator for Trilu {
         outputs: &[&QuantTensor],
     ) -> Result<Lowered, LowerError> {
         let (x, y) = (inputs[0], outputs[0]);
-        let table = movement::table_between(x, y)?;
+        let change = movement::change_between(x, y)?;
         let (rows, columns) = extents(&y.ty.shape);
         if rows > MAX_CALLS {
             return Err(OpError::new(format!(
@@ -70,7 +70,7 @@ impl Operator for Trilu {
         }
         let matrices = y.ty.len() / (rows * columns).max(1);
         let strides = row_major_strides(&[matrices, rows, columns]);
-        let mut calls = vec![KernelCall::new(pad::fill(0.0, y)?, Vec::new(), Vec::new())];
+        let mut calls = vec![pad::fill(0.0, y)?];
         for row in 0..rows {
             let kept = self.kept(row, columns);
             if kept.is_empty() {
@@ -84,7 +84,7 @@ impl Operator for Trilu {
                 to_strides: vec![strides[0], 1],
                 to_offset: first,
             };
-            calls.extend(moved.calls(Operand::of_input(0, x), table.clone(), y.ty.dtype.bytes())?);
+            calls.extend(moved.calls(Operand::of_input(0, x), change.clone(), y.ty.dtype.bytes())?);
         }
         Ok(Lowered {
             calls,

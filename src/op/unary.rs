@@ -10,7 +10,7 @@ use super::lower::{InexactChannel, Operand, Proof};
 use super::quant::{QuantParams, QuantTensor, Range};
 use super::tensor::{Data, TensorType, Values, View};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, OutputParams, expect};
-use super::{movement, real, rescale};
+use super::{movement, real, rescale, wide};
 use crate::target::Target;
 
 /// Which function; formulas stand at [`Function`]. Parameters are ONNX's, finite numbers.
@@ -270,6 +270,9 @@ impl Operator for Unary {
     ) -> Result<Lowered, LowerError> {
         if real::computes(inputs, outputs)? {
             return real::unary(self.kind, inputs[0]);
+        }
+        if wide::computes(inputs, outputs)? {
+            return wide::unary(self.kind, inputs[0], outputs[0]);
         }
         let (x, y) = (inputs[0], outputs[0]);
         let (from, to) = (

@@ -84,15 +84,23 @@ pub fn store(port: &Port<'_>, values: &Values) -> Result<Vec<u8>, EdgeError> {
         Layout::ChannelsLast => values.data.gather(channels_last_from(&wanted.shape).into_iter()),
     };
     let quantize = |x: f64| arith::quantize(x as f32, port.scale, port.zero_point as i8);
+    let quantize_wide = |x: f64| arith::quantize_wide(x as f32, port.scale, port.zero_point as i16);
     let data = match (data, port.dtype) {
         (Data::F32(reals), Stored::I8) => Data::I8(reals.iter().map(|&x| quantize(x.into())).collect()),
         (Data::F64(reals), Stored::I8) => Data::I8(reals.iter().map(|&x| quantize(x)).collect()),
+        (Data::F32(reals), Stored::I16) => {
+            Data::I16(reals.iter().map(|&x| quantize_wide(x.into())).collect())
+        }
+        (Data::F64(reals), Stored::I16) => Data::I16(reals.iter().map(|&x| quantize_wide(x)).collect()),
+        (Data::U16(codes), Stored::I16) => {
+            Data::I16(codes.iter().map(|&code| flip_wide(code) as i16).collect())
+        }
         (Data::U8(codes), Stored::I8) => Data::I8(codes.iter().map(|&code| flip(code) as i8).collect()),
         (data, stored) if data.dtype() == dtype(stored) => data,
         _ => return Err(unconvertible(port)),
     };
     // What stays a real may be none.
-    let not_a_number = if wanted.dtype.is_float() && port.dtype == Stored::I8 {
+    let not_a_number = if wanted.dtype.is_float() && matches!(port.dtype, Stored::I8 | Stored::I16) {
         values.to_f64().iter().position(|x| x.is_nan())
     } else {
         None
@@ -120,10 +128,21 @@ pub fn load(port: &Port<'_>, bytes: &[u8]) -> Result<Values, EdgeError> {
     }
     let ty = model_type(port);
     let dequantize = |code: i8| arith::dequantize(code, port.scale, port.zero_point as i8);
+    let dequantize_wide = |code: i16| arith::dequantize_wide(code, port.scale, port.zero_point as i16);
     let data = match (Data::from_le_bytes(dtype(port.dtype), bytes), ty.dtype) {
         (Data::I8(codes), DType::F32) => Data::F32(codes.into_iter().map(dequantize).collect()),
         (Data::I8(codes), DType::F64) => {
             Data::F64(codes.into_iter().map(|code| dequantize(code).into()).collect())
+        }
+        (Data::I16(codes), DType::F32) => Data::F32(codes.into_iter().map(dequantize_wide).collect()),
+        (Data::I16(codes), DType::F64) => Data::F64(
+            codes
+                .into_iter()
+                .map(|code| dequantize_wide(code).into())
+                .collect(),
+        ),
+        (Data::I16(codes), DType::U16) => {
+            Data::U16(codes.into_iter().map(|code| flip_wide(code as u16)).collect())
         }
         (Data::I8(codes), DType::U8) => Data::U8(codes.into_iter().map(|code| flip(code as u8)).collect()),
         (data, model) if data.dtype() == model => data,
@@ -161,6 +180,11 @@ pub fn load_all(blob: &Blob<'_>, outputs: &[Vec<u8>]) -> Result<Vec<Values>, Edg
 /// The same step of an unsigned scale as a signed one, 128 lower, or back.
 const fn flip(code: u8) -> u8 {
     code ^ 0x80
+}
+
+/// The same of 16 bits, 32768 lower.
+const fn flip_wide(code: u16) -> u16 {
+    code ^ 0x8000
 }
 
 fn unconvertible(port: &Port<'_>) -> EdgeError {

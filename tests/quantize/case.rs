@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tinsmith::ir::{Handle, Node, QuantGraph};
 use tinsmith::op::Op;
 use tinsmith::op::quant::{QuantParams, QuantTensor, Quantization};
-use tinsmith::op::tensor::{DType, Data, Shape, TensorType, Values};
+use tinsmith::op::tensor::{DType, Data, TensorType, Values};
 use tinsmith::simulate::Simulator;
 use tinsmith::target::Target;
 use tinsmith::{emit, schedule};
@@ -32,6 +32,27 @@ impl Random {
             .collect()
     }
 
+    pub(crate) fn wide_codes(&mut self, len: usize) -> Vec<i16> {
+        (0..len)
+            .map(|_| match self.next() % 8 {
+                0 => i16::MIN,
+                1 => i16::MAX,
+                2 => (self.next() % 64) as i16 - 32,
+                _ => self.next() as i16,
+            })
+            .collect()
+    }
+
+    /// Codes of an element type.
+    fn values(&mut self, shape: &[usize], dtype: DType) -> Values {
+        let len = shape.iter().product();
+        let data = match dtype {
+            DType::I16 => Data::I16(self.wide_codes(len)),
+            _ => Data::I8(self.codes(len)),
+        };
+        Values::new(shape, data)
+    }
+
     pub(crate) fn params(&mut self) -> QuantParams {
         QuantParams {
             scale: 0.01 + self.next() as f32 / (1 << 24) as f32 * 0.05,
@@ -53,6 +74,8 @@ pub(crate) type Tensor = Handle<QuantTensor>;
 pub(crate) struct Case {
     pub(crate) graph: QuantGraph,
     pub(crate) random: Random,
+    /// The element type of activations made from now on: int8, or int16.
+    pub(crate) dtype: DType,
 }
 
 impl Case {
@@ -60,6 +83,7 @@ impl Case {
         Self {
             graph: QuantGraph::new("case"),
             random: Random(seed.wrapping_mul(2_654_435_761).wrapping_add(99)),
+            dtype: DType::I8,
         }
     }
 
@@ -72,9 +96,9 @@ impl Case {
     ) -> Tensor {
         self.graph.tensors.push(QuantTensor {
             name: name.into(),
-            ty: TensorType::new(DType::I8, shape),
+            ty: TensorType::new(self.dtype, shape),
             quantization: Quantization::PerTensor(params),
-            model_dtype: DType::I8,
+            model_dtype: self.dtype,
             data: data.map(Arc::new),
         })
     }
@@ -85,10 +109,10 @@ impl Case {
         input
     }
 
-    /// An int8 constant.
+    /// A constant of codes.
     pub(crate) fn constant(&mut self, name: &str, shape: &[usize], params: QuantParams) -> Tensor {
-        let codes = self.random.codes(shape.iter().product());
-        self.tensor(name, shape, params, Some(Values::new(shape, Data::I8(codes))))
+        let values = self.random.values(shape, self.dtype);
+        self.tensor(name, shape, params, Some(values))
     }
 
     /// A constant that is not quantized.
@@ -167,7 +191,7 @@ impl Case {
     }
 
     /// The blob; fails where something has no exact form.
-    fn blob(&self) -> Vec<u8> {
+    pub(crate) fn blob(&self) -> Vec<u8> {
         tinsmith::ir::verify::verify(&self.graph).unwrap();
         let target = Target::builtin("mps2-an386").unwrap();
         let program = schedule::run(&target, &self.graph, &schedule::Options::default()).unwrap();
@@ -202,15 +226,16 @@ impl Case {
     }
 
     /// How far codes are from what the graph means, for those of some inputs; of what is next to it, not equal.
-    pub(crate) fn distances(mut self) -> Vec<u8> {
+    pub(crate) fn distances(mut self) -> Vec<u64> {
         let runs = self.simulated();
         let distances = runs.iter().flat_map(|run| {
-            let wanted = meaning::outputs(&self.graph, &run.inputs);
-            let wanted = wanted[0].as_i8().unwrap().to_vec();
-            run.outputs[0]
-                .iter()
-                .zip(wanted)
-                .map(|(&found, wanted)| (found as i8).abs_diff(wanted))
+            let wanted = &meaning::outputs(&self.graph, &run.inputs)[0];
+            let found = Data::from_le_bytes(wanted.data.dtype(), &run.outputs[0]);
+            let found = Values::new(wanted.shape.clone(), found).to_i64().unwrap();
+            let pairs = found.into_iter().zip(wanted.to_i64().unwrap());
+            pairs
+                .map(|(found, wanted)| found.abs_diff(wanted))
+                .collect::<Vec<_>>()
         });
         distances.collect()
     }
@@ -221,8 +246,9 @@ impl Case {
         let runs = self.simulated();
         for run in &runs {
             let wanted = meaning::outputs(&self.graph, &run.inputs);
-            let codes: Vec<i8> = run.outputs[0].iter().map(|&byte| byte as i8).collect();
-            assert_eq!(codes, wanted[0].as_i8().unwrap(), "{:?}", self.graph.nodes[0].op);
+            let ty = wanted[0].ty();
+            let codes = Values::new(ty.shape, Data::from_le_bytes(ty.dtype, &run.outputs[0]));
+            assert_eq!(codes, wanted[0], "{:?}", self.graph.nodes[0].op);
         }
         runs.into_iter().map(|run| (run.bytes, run.outputs)).unzip()
     }
@@ -231,22 +257,19 @@ impl Case {
     fn simulated(&mut self) -> Vec<Run> {
         let blob = self.blob();
         let mut simulator = Simulator::new(&blob).unwrap();
-        let shapes: Vec<Shape> = self
+        let types: Vec<TensorType> = self
             .graph
             .inputs
             .iter()
-            .map(|&input| self.graph.tensors[input].ty.shape.clone())
+            .map(|&input| self.graph.tensors[input].ty.clone())
             .collect();
         let mut runs = Vec::new();
         for _ in 0..4 {
-            let inputs: Vec<Values> = shapes
+            let inputs: Vec<Values> = types
                 .iter()
-                .map(|shape| Values::new(shape.clone(), Data::I8(self.random.codes(shape.iter().product()))))
+                .map(|ty| self.random.values(&ty.shape, ty.dtype))
                 .collect();
-            let bytes: Vec<Vec<u8>> = inputs
-                .iter()
-                .map(|values| values.as_i8().unwrap().iter().map(|&code| code as u8).collect())
-                .collect();
+            let bytes: Vec<Vec<u8>> = inputs.iter().map(|values| values.data.to_le_bytes()).collect();
             let outputs = simulator
                 .run(&bytes.iter().map(Vec::as_slice).collect::<Vec<_>>())
                 .unwrap();

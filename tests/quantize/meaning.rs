@@ -3,7 +3,7 @@
 
 use tinsmith::ir::QuantGraph;
 use tinsmith::op::quant::{QuantTensor, Quantization};
-use tinsmith::op::tensor::{Data, Values};
+use tinsmith::op::tensor::{DType, Data, Values};
 
 /// The reals that a tensor's numbers stand for.
 fn dequantize(tensor: &QuantTensor, values: &Values, bias_steps: Option<&[f64]>) -> Values {
@@ -31,7 +31,7 @@ fn dequantize(tensor: &QuantTensor, values: &Values, bias_steps: Option<&[f64]>)
     Values::new(values.shape.clone(), Data::F64(reals))
 }
 
-/// Runs the graph on int8 inputs; gives the codes of every tensor that came about.
+/// Runs the graph on codes; gives the codes of every tensor that came about.
 pub(crate) fn run(graph: &QuantGraph, inputs: &[Values]) -> Vec<Option<Values>> {
     let mut codes: Vec<Option<Values>> = graph
         .tensors
@@ -74,9 +74,13 @@ pub(crate) fn run(graph: &QuantGraph, inputs: &[Values]) -> Vec<Option<Values>> 
                 // What is no number is zero.
                 let real = if real.is_nan() { 0.0 } else { *real };
                 let steps = (real / f64::from(params.scale)).round_ties_even();
-                (steps + f64::from(params.zero_point)).clamp(-128.0, 127.0) as i8
+                steps + f64::from(params.zero_point)
             });
-            let quantized = Data::I8(quantized.collect());
+            // A float saturates as it becomes an integer.
+            let quantized = match tensor.ty.dtype {
+                DType::I16 => Data::I16(quantized.map(|code| code as i16).collect()),
+                _ => Data::I8(quantized.map(|code| code as i8).collect()),
+            };
             codes[output.index()] = Some(Values::new(reals.shape, quantized));
         }
     }

@@ -48,6 +48,19 @@ impl Factor {
         })
     }
 
+    /// `self · 2^shift`.
+    pub(super) fn shifted(self, shift: i32) -> Self {
+        Self {
+            exponent: self.exponent + shift,
+            ..self
+        }
+    }
+
+    /// Numerator, denominator and exponent. The denominator is odd.
+    pub(super) fn terms(self) -> (i128, i128, i32) {
+        (self.numerator, self.denominator, self.exponent)
+    }
+
     /// The nearest f64, for messages.
     pub fn to_f64(self) -> f64 {
         libm::ldexp(self.numerator as f64 / self.denominator as f64, self.exponent)

@@ -12,6 +12,7 @@
 //! accumulator  which accumulators a channel can reach, and that none overflows
 //! weighted     convolutions and dense layers: all channels of a layer
 //! pair         sums of two int8 operands: every pair checked
+//! ratio        exact factors, for int16
 //! quotient     quotients of two int8 operands: every pair's bounds
 //! table        functions of one int8 value
 //! ```
@@ -21,6 +22,7 @@ mod dyadic;
 mod factor;
 mod pair;
 mod quotient;
+mod ratio;
 mod solve;
 mod table;
 mod weighted;
@@ -30,10 +32,11 @@ pub use dyadic::Dyadic;
 pub use factor::Factor;
 pub use pair::{PairScale, Side, pair};
 pub use quotient::{QuotientScale, quotient};
+pub use ratio::{on_grid, ratio};
 pub use solve::{Codes, Fit, Reach, Solved, left_shift, solve};
 pub use table::{binary_constant, requantize, tabulate, unary};
 pub use weighted::{Weighted, weighted};
-pub(crate) use weighted::{activation, shift_that_fits};
+pub(crate) use weighted::{activation, shift_that_fits, weights};
 
 use super::lower::{InexactChannel, Proof};
 use tinsmith_runtime::Rounding;

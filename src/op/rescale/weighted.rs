@@ -140,12 +140,19 @@ pub(crate) fn shift_that_fits(factors: &[Factor], widest: i64) -> Result<u8, OpE
 
 /// The parameters of an int8 activation.
 pub(crate) fn activation(tensor: Option<&QuantTensor>, what: &str) -> Result<QuantParams, OpError> {
+    if let Some(wide) = tensor.filter(|tensor| tensor.is_wide()) {
+        return Err(OpError::new(format!(
+            "the {what} `{}` is int16, which has no form here",
+            wide.name
+        ))
+        .with_help("quantize the operator's inputs and outputs to int8, or keep it in f32"));
+    }
     let params = tensor.and_then(QuantTensor::params);
     params.ok_or_else(|| OpError::new(format!("the {what} is not int8 with one scale and zero point")))
 }
 
 /// The elements and scales of constant weights.
-fn weights(tensor: Option<&QuantTensor>) -> Result<(&[i8], &[f32]), OpError> {
+pub(crate) fn weights(tensor: Option<&QuantTensor>) -> Result<(&[i8], &[f32]), OpError> {
     let tensor = tensor.ok_or_else(|| OpError::new("the weights are missing"))?;
     let elements = tensor.data.as_deref().and_then(|values| values.as_i8());
     let elements = elements.ok_or_else(|| {
