@@ -25,6 +25,7 @@ mod limit;
 mod matmul_to_dense;
 mod merge_resamples;
 mod merge_reshapes;
+mod read_parts;
 mod recognize_attention;
 mod recognize_functions;
 mod recognize_layer_norm;
@@ -117,6 +118,8 @@ pub const PASSES: &[Pass] = &[
     pass("eliminate-transposes", eliminate_transposes::eliminate_transposes),
     pass("sink-reshapes", sink_reshapes::sink_reshapes),
     pass("merge-reshapes", merge_reshapes::merge_reshapes),
+    // After the transposes, of which there are fewer to look through then.
+    pass("read-parts", read_parts::read_parts),
     // After the transposes, too, which put the axes side by side.
     for_integers("merge-resamples", merge_resamples::merge_resamples),
     // Behind what makes a Dense of the products and gives it its bias.
