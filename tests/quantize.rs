@@ -3,6 +3,7 @@
 mod calibrate;
 pub(crate) mod case;
 mod computed;
+mod concats;
 mod encodings;
 mod given;
 mod lowering;

@@ -4,7 +4,8 @@
 //! give what it lacks ([`complete`]). Any other is calibrated: ranges come from samples that the reference executor runs
 //! ([`ranges`], [`histogram`], [`auto`]), parameters from the ranges ([`params`]), symmetric weights from the
 //! model's ([`weights`]) in the form wished for ([`weight_form`]); both are a [`scheme`], by which the graph becomes int8 ([`calibrate`]). Before that, channels
-//! may be equalized ([`equalize`]), and after it, layers mended ([`sweep`]).
+//! may be equalized ([`equalize`]), and after it, layers mended ([`sweep`]). What joins parts of unlike ranges at the
+//! graph's end may do so in reals ([`concats`]).
 //!
 //! With [`Precision::F32`], a float model stays as it is ([`reals`]), and so do the parts of a quantized one that have no
 //! int8 form.
@@ -15,6 +16,7 @@ mod auto;
 mod calibrate;
 mod channels;
 mod complete;
+mod concats;
 mod equalize;
 mod groups;
 mod histogram;
@@ -253,10 +255,14 @@ fn calibrated(
 ) -> Result<QuantGraph, QuantizeError> {
     let subset = Subset::of(samples, graph, options.effort.macs());
     let equalized = equalize::run(graph, &subset, options.steps, progress)?;
-    let precisions = Precisions::of(graph, options.precision, &options.pins.precisions(graph));
-    let sources = Sources::of(graph, &precisions);
     let calibrators: Vec<_> = options.pins.calibrators().chain([options.calibrator]).collect();
     let observed = Observed::of(graph, samples, &calibrators, progress)?;
+    let mut pinned = options.pins.precisions(graph);
+    if options.steps.has(Step::SplitConcats) {
+        concats::split(graph, &observed.extremes, &mut pinned);
+    }
+    let precisions = Precisions::of(graph, options.precision, &pinned);
+    let sources = Sources::of(graph, &precisions);
     let mut ranges = if options.calibrator == Calibrator::Auto {
         auto::choose(
             graph,

@@ -36,11 +36,14 @@ pub enum Step {
     ReconstructWeights,
     /// Lets the bias of a layer make up for the mean of its errors.
     CorrectBias,
+    /// Joins in reals, at the graph's end, parts whose ranges are far apart, so that each keeps a scale of its own.
+    SplitConcats,
 }
 
 impl Step {
     /// All steps, in the order they are taken.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
+        Self::SplitConcats,
         Self::AbsorbBias,
         Self::EqualizeChannels,
         Self::ClipTails,
@@ -56,13 +59,18 @@ impl Step {
             Self::ClipTails => "clip-tails",
             Self::ReconstructWeights => "reconstruct-weights",
             Self::CorrectBias => "correct-bias",
+            Self::SplitConcats => "split-concats",
         }
     }
 
     /// The least effort that takes it.
     const fn effort(self) -> Effort {
         match self {
-            Self::EqualizeChannels | Self::AbsorbBias | Self::ClipTails | Self::CorrectBias => Effort::Fast,
+            Self::EqualizeChannels
+            | Self::AbsorbBias
+            | Self::ClipTails
+            | Self::CorrectBias
+            | Self::SplitConcats => Effort::Fast,
             Self::ReconstructWeights => Effort::Normal,
         }
     }
