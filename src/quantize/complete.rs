@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::params::Sources;
 use super::precisions::Precisions;
-use super::qdq::{self, Refused};
+use super::qdq::{self, Grid, Refused};
 use super::ranges::Observed;
 use super::{Options, Precision, QuantizeError, fresh_name};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Progress, QuantGraph, Samples};
@@ -40,19 +40,23 @@ pub(super) fn absorb(
             params = Some(Sources::of(&graph, &precisions).params(&graph, &ranges));
         }
         let observed = params.as_ref().and_then(|params| *params.get(tensor.index())?);
-        let Some(params) = grid.or(observed).filter(|_| completed.insert(tensor)) else {
+        let observed = observed.map(|params| Grid {
+            params,
+            dtype: DType::I8,
+        });
+        let Some(grid) = grid.or(observed).filter(|_| completed.insert(tensor)) else {
             return Err(QuantizeError::Problems(problems));
         };
         graph.notes.push(format!(
             "`{}` is not quantized in the model, and is by the samples",
             graph.tensors[tensor].name
         ));
-        round(&mut graph, tensor, params);
+        round(&mut graph, tensor, grid);
     }
 }
 
 /// Has everything behind a tensor read it rounded.
-fn round(graph: &mut FloatGraph, tensor: Handle<FloatTensor>, params: QuantParams) {
+fn round(graph: &mut FloatGraph, tensor: Handle<FloatTensor>, Grid { params, dtype }: Grid) {
     let mut names: HashSet<String> = graph
         .tensors
         .iter()
@@ -70,10 +74,10 @@ fn round(graph: &mut FloatGraph, tensor: Handle<FloatTensor>, params: QuantParam
         TensorType::new(DType::F32, []),
         Some(Data::F32(vec![params.scale])),
     );
-    // −128 to 127
-    let zero_point = Data::I8(vec![params.zero_point as i8]);
-    let zero_point = add("zero_point", TensorType::new(DType::I8, []), Some(zero_point));
-    let codes = add("codes", TensorType::new(DType::I8, shape.clone()), None);
+    // A value of the element type.
+    let zero_point = Data::I32(vec![params.zero_point]).cast(dtype);
+    let zero_point = add("zero_point", TensorType::new(dtype, []), Some(zero_point));
+    let codes = add("codes", TensorType::new(dtype, shape.clone()), None);
     let reals = add("rounded", TensorType::new(DType::F32, shape), None);
     for node in &mut graph.nodes {
         let inputs = node.inputs.iter_mut();

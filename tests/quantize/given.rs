@@ -48,10 +48,26 @@ impl Grid {
     /// The code of `numerator / PARTS^power`.
     fn code(self, numerator: i128, power: u32) -> i64 {
         let code = rounded(numerator, i128::from(self.scale) * PARTS.pow(power - 1)) + self.zero;
+        let most = if self.is_wide() { 65535 } else { 255 };
+        code.clamp(self.low(), self.low() + most)
+    }
+
+    fn is_wide(self) -> bool {
+        matches!(self.dtype, DType::I16 | DType::U16)
+    }
+
+    /// The least code.
+    fn low(self) -> i64 {
         match self.dtype {
-            DType::U8 => code.clamp(0, 255),
-            _ => code.clamp(-128, 127),
+            DType::I8 => -128,
+            DType::I16 => -32768,
+            _ => 0,
         }
+    }
+
+    /// The code of a number from 0 to 255, spread over all codes.
+    fn spread(self, number: i64) -> i64 {
+        self.low() + number * if self.is_wide() { 257 } else { 1 }
     }
 
     /// Scale and zero point, as constants of these names.
@@ -121,9 +137,8 @@ impl Layer {
         }
     }
 
-    /// The output's codes. Codes of `x` count from the least.
+    /// The output's codes.
     fn outputs(&self, x_grid: Grid, y_grid: Grid) -> Vec<i64> {
-        let x_low = if x_grid.dtype == DType::U8 { 0 } else { -128 };
         let mut codes = Vec::new();
         for (channel, &scale) in self.scales.iter().enumerate() {
             for row in 0..5 {
@@ -132,7 +147,7 @@ impl Layer {
                     for tap in 0..27 {
                         let (c, y, x) = (tap / 9, row + tap / 3 % 3, column + tap % 3);
                         if (1..6).contains(&y) && (1..5).contains(&x) {
-                            let code = self.x[c * 20 + (y - 1) * 4 + x - 1] + x_low;
+                            let code = x_grid.spread(self.x[c * 20 + (y - 1) * 4 + x - 1]);
                             sum += (code - x_grid.zero) * self.weights[channel * 27 + tap];
                         }
                     }
@@ -181,8 +196,7 @@ impl Layer {
     }
 
     fn input(&self, grid: Grid) -> Values {
-        let low = if grid.dtype == DType::U8 { 0 } else { -128 };
-        let codes: Vec<i64> = self.x.iter().map(|code| code + low).collect();
+        let codes: Vec<i64> = self.x.iter().map(|&number| grid.spread(number)).collect();
         integers(&X, &codes, grid.dtype)
     }
 
@@ -202,6 +216,15 @@ const INT8: [Grid; 2] = [
 const UINT8: [Grid; 2] = [
     Grid::new(15_204_353 << 1, 131, DType::U8),
     Grid::new(11_468_801 << 6, 120, DType::U8),
+];
+
+const INT16: [Grid; 2] = [
+    Grid::new(15_204_353 << 1, 3000, DType::I16),
+    Grid::new(11_468_801 << 6, -5, DType::I16),
+];
+const UINT16: [Grid; 2] = [
+    Grid::new(15_204_353 << 1, 32768, DType::U16),
+    Grid::new(11_468_801 << 6, 12_345, DType::U16),
 ];
 
 /// Weights behind `DequantizeLinear` with a scale per output channel.
@@ -547,20 +570,33 @@ fn what_a_model_leaves_real_comes_from_samples() {
     assert_eq!(found, [Values::f32(Y, wanted)]);
 }
 
+/// Scales of any mantissa: every code is exact all the same.
 #[test]
-fn what_has_no_kernel_is_refused_by_name() {
+fn activations_may_have_16_bits() {
+    for grids in [INT16, UINT16] {
+        let layer = Layer::new(5, [-127, 127], false);
+        let codes = integers(&W, &layer.weights, DType::I8);
+        let model = layer.model(21, grids, |model| per_channel(model, &layer, &codes, None));
+        layer.check("int8 weights", &model, grids);
+        let layer = Layer::new(6, [-100, 155], false);
+        let moved: Vec<i64> = layer.weights.iter().map(|code| code + 100).collect();
+        let codes = integers(&W, &moved, DType::U8);
+        let zeros = Some(integers(&[4], &[100; 4], DType::U8));
+        let model = layer.model(21, grids, |model| per_channel(model, &layer, &codes, zeros));
+        layer.check("uint8 weights", &model, grids);
+    }
+}
+
+#[test]
+fn an_operator_takes_codes_of_one_width() {
     let layer = Layer::new(5, [-127, 127], false);
     let codes = integers(&W, &layer.weights, DType::I8);
-    for dtype in [DType::I16, DType::U16] {
-        let grids = INT8.map(|grid| Grid { dtype, ..grid });
+    for (grids, reason) in [
+        ([INT16[0], INT8[1]], "is int16, which has no form here"),
+        ([INT8[0], INT16[1]], "it computes int16, but its input"),
+    ] {
         let model = layer.model(21, grids, |model| per_channel(model, &layer, &codes, None));
-        let reason = run(&model, &[], Precision::Int8).unwrap_err();
-        for node in ["X_REAL", "Y"] {
-            let node = format!(
-                "Linear `{node}`: activations need one constant scale and an int8 or uint8 zero point"
-            );
-            assert!(reason.contains(&node), "{reason}");
-        }
-        assert!(reason.contains(dtype.name()), "{reason}");
+        let found = run(&model, &[layer.input(grids[0])], Precision::Int8).unwrap_err();
+        assert!(found.contains(reason), "{found}");
     }
 }

@@ -47,7 +47,7 @@ fn check_unary(op: &Op, shape: &[usize]) {
             let (from, to) = (params(&mut case, dyadic, 3), params(&mut case, dyadic, 3));
             let x = case.input("x", shape, from);
             case.node(op.clone(), &[x], if same { from } else { to });
-            case.check_blob();
+            case.check();
         }
     }
 }
@@ -92,7 +92,7 @@ fn convolutions_are_exact() {
                     clamp: if seed % 2 == 0 { RELU6 } else { Clamp::NONE },
                 };
                 case.node(Op::Conv2d(op), &inputs, to);
-                case.check_blob();
+                case.check();
             }
         }
     }
@@ -123,7 +123,7 @@ fn transposed_convolutions_over_three_axes_are_exact() {
             &inputs,
             to,
         );
-        case.check_blob();
+        case.check();
     }
 }
 
@@ -145,7 +145,7 @@ fn dense_layers_are_exact_beyond_32_bits() {
             tensor.model_dtype = DType::I64;
             tensor.data = Some(Arc::new(values));
         }
-        case.check_blob();
+        case.check();
     }
 }
 
@@ -163,7 +163,7 @@ fn check_binary(kind: BinaryKind, a_shape: &[usize], b_shape: &[usize], constant
         };
         let clamp = if seed == 4 { RELU6 } else { Clamp::NONE };
         case.node(Op::Binary(Binary { kind, clamp }), &[x, other], to);
-        case.check_blob();
+        case.check();
     }
 }
 
@@ -194,7 +194,7 @@ fn an_operand_may_be_a_real_constant() {
                 let x = case.input("x", &[300], from);
                 let constant = case.plain("c", Values::f32([], vec![real]));
                 case.node(Op::Binary(kind.into()), &[x, constant], to);
-                case.check_blob();
+                case.check();
             }
         }
     }
@@ -310,14 +310,14 @@ fn parts_are_joined_and_picked() {
                 case.constant("c", &[2, 3], to),
             ];
             case.node(Op::Concat(Concat { axis }), &inputs, to);
-            case.check_blob();
+            case.check();
         }
         let mut case = wide_case(seed);
         let (from, to) = (params(&mut case, dyadic, 3), params(&mut case, dyadic, 3));
         let x = case.input("x", &[4, 3], from);
         let picks = case.plain("i", Values::new([3], Data::I64(vec![3, 0, -2])));
         case.node(Op::Gather(Gather { axis: 0 }), &[x, picks], to);
-        case.check_blob();
+        case.check();
     }
 }
 
@@ -340,7 +340,7 @@ fn codes_change_their_width() {
                 let x = case.input("x", &shape, if to_wide { narrow } else { wide });
                 case.dtype = if to_wide { DType::I16 } else { DType::I8 };
                 case.node(op.clone(), &[x], if to_wide { wide } else { narrow });
-                case.check_blob();
+                case.check();
             }
         }
     }

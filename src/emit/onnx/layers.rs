@@ -6,15 +6,15 @@ use super::order::{Order, reversed, transposed};
 use super::writer::Writer;
 use crate::ir::Node;
 use crate::op::quant::{QuantTensor, Quantization};
-use crate::op::tensor::Values;
+use crate::op::tensor::{DType, Values};
 use crate::op::{Conv2d, ConvNd, Dense, OpError};
 
-pub(super) fn conv2d(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &Conv2d) {
+pub(super) fn conv2d(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &Conv2d) -> Result<(), OpError> {
     let mut inputs = vec![
         w.read(node.inputs[0], Order::ChannelsFirst),
         w.read(node.inputs[1], Order::ChannelsFirst),
     ];
-    inputs.extend(bias(w, node));
+    inputs.extend(bias(w, node)?);
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     let attributes = vec![
         counts("kernel_shape", &op.window.kernel),
@@ -26,13 +26,19 @@ pub(super) fn conv2d(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &Conv2d) 
     let dtype = w.dtype(node.outputs[0]);
     let y = w.layer("Conv", &inputs, attributes, op.clamp, dtype);
     w.write(node.outputs[0], Order::ChannelsFirst, y);
+    Ok(())
 }
 
 /// The bias of a layer. Quantized, it counts in steps of the input's scale times the weights'.
-fn bias(w: &mut Writer<'_>, node: &Node<QuantTensor>) -> Option<String> {
-    let &bias = node.inputs.get(2)?;
+fn bias(w: &mut Writer<'_>, node: &Node<QuantTensor>) -> Result<Option<String>, OpError> {
+    let Some(&bias) = node.inputs.get(2) else {
+        return Ok(None);
+    };
     let (tensor, weights) = (w.tensor(bias), w.tensor(node.inputs[1]));
-    match (
+    if tensor.ty.dtype == DType::I64 {
+        return Err(no_form("a bias of more than 32 bits"));
+    }
+    let name = match (
         &tensor.data,
         &weights.quantization,
         w.tensor(node.inputs[0]).params(),
@@ -41,10 +47,11 @@ fn bias(w: &mut Writer<'_>, node: &Node<QuantTensor>) -> Option<String> {
             let steps = scales.iter().map(|scale| scale * params.scale);
             let steps: Vec<f32> = steps.collect();
             let codes = w.constant("bias", values);
-            Some(w.per_channel(&codes, &steps, 0))
+            w.per_channel(&codes, &steps, 0)
         }
-        _ => Some(w.read(bias, Order::Own)),
-    }
+        _ => w.read(bias, Order::Own),
+    };
+    Ok(Some(name))
 }
 
 /// A convolution, or with spread a transposed one.
@@ -94,7 +101,7 @@ pub(super) fn conv_nd(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &ConvNd)
         attributes.push(counts("strides", &window.strides));
         w.read(node.inputs[1], Order::ChannelsFirst)
     };
-    let bias = bias(w, node);
+    let bias = bias(w, node)?;
     let inputs = [Some(&x), Some(&weights), bias.as_ref()];
     let inputs: Vec<&str> = inputs.into_iter().flatten().map(String::as_str).collect();
     let op_type = if is_transposed { "ConvTranspose" } else { "Conv" };
@@ -166,7 +173,7 @@ fn turned_in_the_graph(w: &mut Writer<'_>, node: &Node<QuantTensor>, groups: usi
 }
 
 /// A matrix product with the rows of all axes but the last.
-pub(super) fn dense(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &Dense) {
+pub(super) fn dense(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &Dense) -> Result<(), OpError> {
     let (shape, output) = (w.shape(node.inputs[0]), node.outputs[0]);
     let mut x = w.read(node.inputs[0], Order::Own);
     let (features, is_matrix) = (shape.last().copied().unwrap_or(1), shape.len() == 2);
@@ -175,7 +182,7 @@ pub(super) fn dense(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &Dense) {
         x = w.reshaped(&x, &[rows, features]);
     }
     let mut inputs = vec![x, w.read(node.inputs[1], Order::Own)];
-    inputs.extend(bias(w, node));
+    inputs.extend(bias(w, node)?);
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     let dtype = w.dtype(output);
     let mut y = w.layer("Gemm", &inputs, vec![int("transB", 1)], op.clamp, dtype);
@@ -183,6 +190,7 @@ pub(super) fn dense(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &Dense) {
         y = w.reshaped(&y, w.shape(output));
     }
     w.write(output, Order::Own, y);
+    Ok(())
 }
 
 pub(super) fn matmul(w: &mut Writer<'_>, node: &Node<QuantTensor>) {

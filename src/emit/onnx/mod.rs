@@ -1,6 +1,6 @@
 //! A quantized graph as an ONNX model, for ONNX Runtime and whoever else reads the format.
 //!
-//! Every int8 tensor stands between `QuantizeLinear` and `DequantizeLinear`, weights and biases are integers behind
+//! Every int8 or int16 tensor stands between `QuantizeLinear` and `DequantizeLinear`, weights and biases are integers behind
 //! `DequantizeLinear`, and the operators between compute in f32 what the graph means: the graph's bytes are those of
 //! the model wherever f32 is exact enough to round alike. What is not quantized stays as it is. Inputs and outputs have
 //! the model's own names, shapes and element types.
@@ -126,11 +126,11 @@ fn write_node(writer: &mut Writer<'_>, node: &Node<QuantTensor>) -> Result<(), O
         Op::Cast(op) => elementwise::cast(writer, node, op),
         Op::Compare(op) => logic::compare(writer, node, op),
         Op::Concat(op) => movement::concat(writer, node, op),
-        Op::Conv2d(op) => layers::conv2d(writer, node, op),
+        Op::Conv2d(op) => return layers::conv2d(writer, node, op),
         Op::ConvNd(op) => return layers::conv_nd(writer, node, op),
         Op::Cumulate(op) => return statistics::cumulate(writer, node, op),
         Op::Delay(_) => return Err(no_form("state from one inference to the next")),
-        Op::Dense(op) => layers::dense(writer, node, op),
+        Op::Dense(op) => return layers::dense(writer, node, op),
         Op::DequantizeLinear(op) => elementwise::dequantize(writer, node, op.axis),
         Op::DequantizeTo(op) => elementwise::dequantize_to(writer, node, op),
         Op::Expand(op) => movement::expand(writer, node, op),

@@ -132,5 +132,5 @@ impl Writer<'_> {
 
 /// Whether the model itself has codes at a port of this type.
 fn is_code(model_dtype: DType) -> bool {
-    matches!(model_dtype, DType::I8 | DType::U8)
+    matches!(model_dtype, DType::I8 | DType::U8 | DType::I16 | DType::U16)
 }

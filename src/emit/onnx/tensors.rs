@@ -7,6 +7,9 @@ use crate::ir::Handle;
 use crate::op::quant::{QuantParams, QuantTensor, Quantization};
 use crate::op::tensor::{DType, Data, Shape, Values};
 
+/// The version of the operators that quantizes to 16 bits.
+const WIDE_OPSET: i64 = 21;
+
 /// The names under which a tensor is to be had.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Forms {
@@ -161,11 +164,15 @@ impl Writer<'_> {
         }
         let info = self.tensor(tensor);
         let QuantParams { scale, zero_point } = info.params().expect("only activations have codes");
-        let zero_point = if info.model_dtype == DType::U8 && info.data.is_none() {
-            Data::U8(vec![(zero_point + 128) as u8]) // −128 to 127
-        } else {
-            Data::I8(vec![zero_point as i8])
+        let zero_point = match (info.ty.dtype, info.model_dtype, &info.data) {
+            (DType::I16, DType::U16, None) => Data::U16(vec![(zero_point + 32768) as u16]), // −32768 to 32767
+            (DType::I16, _, _) => Data::I16(vec![zero_point as i16]),
+            (_, DType::U8, None) => Data::U8(vec![(zero_point + 128) as u8]), // −128 to 127
+            _ => Data::I8(vec![zero_point as i8]),
         };
+        if info.ty.dtype == DType::I16 {
+            self.need(WIDE_OPSET);
+        }
         let scale = self.constant("scale", &Values::f32([], vec![scale]));
         let parameters = [scale, self.constant("zero_point", &Values::new([], zero_point))];
         self.forms[tensor.index()].parameters = Some(parameters.clone());

@@ -40,7 +40,7 @@ pub(super) fn computes(inputs: &[&QuantTensor], outputs: &[&QuantTensor]) -> Res
         return Ok(false);
     }
     let is_other = |input: &&&QuantTensor| match input.quantization {
-        Quantization::PerTensor(_) => input.ty.dtype != DType::I16,
+        Quantization::PerTensor(_) => input.ty.dtype != DType::I16 && input.data.is_none(),
         Quantization::PerChannel { .. } => false,
         Quantization::Plain => input.data.is_none(),
     };

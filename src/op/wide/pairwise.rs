@@ -86,15 +86,25 @@ pub(in crate::op) fn binary(
     })
 }
 
-/// The operand as int16 codes: a constant of one real is a step, or none, of its own magnitude.
+/// The operand as int16 codes: a constant of int8 in two bytes each, one of one real is a step, or none, of its own magnitude.
 fn codes(tensor: &QuantTensor) -> Result<Cow<'_, QuantTensor>, OpError> {
     if tensor.is_wide() {
         return Ok(Cow::Borrowed(tensor));
     }
+    if let (Some(codes), Some(_)) = (
+        tensor.data.as_deref().and_then(|values| values.as_i8()),
+        tensor.params(),
+    ) {
+        let mut wider = tensor.clone();
+        let codes = codes.iter().map(|&code| code.into()).collect();
+        wider.ty.dtype = DType::I16;
+        wider.data = Some(Arc::new(Values::new(tensor.ty.shape.clone(), Data::I16(codes))));
+        return Ok(Cow::Owned(wider));
+    }
     let constant = tensor.data.as_deref().and_then(|values| values.as_f32());
     let (Some([real]), true) = (constant, tensor.is_real()) else {
         return Err(OpError::new(format!(
-            "its constant `{}` is {}; int16 or one real is possible",
+            "its constant `{}` is {}; int8, int16 or one real is possible",
             tensor.name, tensor.ty
         ))
         .with_help("quantize the constant to int16"));

@@ -125,6 +125,19 @@ impl Stored {
         Some((codes.to_vec(), self.zero_points.clone()))
     }
 
+    /// The codes as int16 around zero points that are int16 as well: uint16 moves down by 32768. `None` of other types.
+    pub(super) fn to_int16(&self) -> Option<(Vec<i16>, Vec<i64>)> {
+        match self.codes.data.view() {
+            View::I16(codes) => Some((codes.to_vec(), self.zero_points.clone())),
+            View::U16(codes) => {
+                let zero_points = self.zero_points.iter().map(|zero_point| zero_point - 32768);
+                let codes = codes.iter().map(|&code| (code ^ 0x8000) as i16);
+                Some((codes.collect(), zero_points.collect()))
+            }
+            _ => None,
+        }
+    }
+
     /// The integers less their zero points, output channels outermost, with a scale for each.
     ///
     /// # Errors

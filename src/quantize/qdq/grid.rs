@@ -8,6 +8,13 @@ use crate::op::tensor::DType;
 use crate::op::{Op, PadMode, UnaryKind};
 use crate::quantize::{Precision, problem};
 
+/// The parameters of a tensor's codes, and their element type: int8 or int16.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::quantize) struct Grid {
+    pub(in crate::quantize) params: QuantParams,
+    pub(in crate::quantize) dtype: DType,
+}
+
 impl Absorber<'_> {
     /// Finds every tensor's grid: from `QuantizeLinear` and `DequantizeLinear` backwards, then forwards.
     pub(super) fn spread_grids(&mut self) {
@@ -58,7 +65,7 @@ impl Absorber<'_> {
     }
 
     /// Gives a tensor a grid that `reader` asks for. What a `DequantizeLinear` gave has its own already.
-    fn want(&mut self, reader: &Node<FloatTensor>, tensor: Handle<FloatTensor>, params: QuantParams) {
+    fn want(&mut self, reader: &Node<FloatTensor>, tensor: Handle<FloatTensor>, grid: Grid) {
         if self.in_reals[tensor.index()]
             || self.is_dequantized(tensor)
             || self.graph.tensors[tensor].data.is_some()
@@ -66,26 +73,28 @@ impl Absorber<'_> {
             return;
         }
         match self.grid[tensor.index()] {
-            None => self.grid[tensor.index()] = Some(params),
-            Some(other) if other == params => {}
+            None => self.grid[tensor.index()] = Some(grid),
+            Some(other) if other == grid => {}
             Some(_) if self.precision == Precision::F32 => self.want_reals(tensor),
             Some(other) => self.problems.push(problem(
                 reader,
                 format!(
-                    "`{}` is read with scale {} and zero point {}, and elsewhere with {} and {}",
+                    "`{}` is read with scale {} and zero point {} of {}, and elsewhere with {} and {} of {}",
                     self.graph.tensors[tensor].name,
-                    params.scale,
-                    params.zero_point,
-                    other.scale,
-                    other.zero_point
+                    grid.params.scale,
+                    grid.params.zero_point,
+                    grid.dtype,
+                    other.params.scale,
+                    other.params.zero_point,
+                    other.dtype
                 ),
                 Some("give all its QuantizeLinear and DequantizeLinear nodes the same parameters"),
             )),
         }
     }
 
-    /// The parameters of a `QuantizeLinear` or `DequantizeLinear`, as those of int8.
-    fn parameters(&mut self, node: &Node<FloatTensor>) -> Option<QuantParams> {
+    /// The parameters of a `QuantizeLinear` or `DequantizeLinear`, as those of signed codes.
+    fn parameters(&mut self, node: &Node<FloatTensor>) -> Option<Grid> {
         let number = |position: usize| {
             node.inputs
                 .get(position)
@@ -95,12 +104,13 @@ impl Absorber<'_> {
         let found = match (&scale, &zero_point) {
             (Some(scale), Some(zero_point)) => match (scale.as_f32(), zero_point.to_i64().as_deref()) {
                 (Some(&[scale]), Some(&[zero])) if scale.is_normal() && scale > 0.0 => {
-                    let dtype = zero_point.data.dtype();
-                    if dtype == DType::U8 {
-                        Some((scale, zero - 128))
-                    } else {
-                        (dtype == DType::I8).then_some((scale, zero))
-                    }
+                    signed(zero_point.data.dtype()).map(|(dtype, shift)| Grid {
+                        params: QuantParams {
+                            scale,
+                            zero_point: (zero - shift) as i32, // of at most 16 bits
+                        },
+                        dtype,
+                    })
                 }
                 _ => None,
             },
@@ -109,15 +119,23 @@ impl Absorber<'_> {
         if found.is_none() {
             let kind = zero_point.map_or("computed".into(), |values| values.ty().to_string());
             let reason = format!(
-                "activations need one constant scale and an int8 or uint8 zero point; this one is {kind}"
+                "activations need one constant scale and a zero point of 8 or 16 bits; this one is {kind}"
             );
             self.problems
                 .push(problem(node, reason, Some("quantize activations per tensor")));
         }
-        found.map(|(scale, zero)| QuantParams {
-            scale,
-            zero_point: zero as i32, // of an 8-bit type
-        })
+        found
+    }
+}
+
+/// The signed element type that codes of a type become, and what is taken off each.
+pub(super) fn signed(dtype: DType) -> Option<(DType, i64)> {
+    match dtype {
+        DType::I8 => Some((DType::I8, 0)),
+        DType::U8 => Some((DType::I8, 128)),
+        DType::I16 => Some((DType::I16, 0)),
+        DType::U16 => Some((DType::I16, 32768)),
+        _ => None,
     }
 }
 

@@ -1,11 +1,11 @@
 //! A quantized model, taken as it stands: `DequantizeLinear` before an operator and `QuantizeLinear` behind it become
-//! the parameters of its int8 tensors.
+//! the parameters of its int8 and int16 tensors.
 //!
 //! ```text
 //! codes of x ── DequantizeLinear ── op ── QuantizeLinear ── codes of y      becomes      x ── op ── y
 //! ```
 //!
-//! Every real tensor lies on a *grid*, the parameters of the int8 tensor that stands for it:
+//! Every real tensor lies on a *grid*, the parameters of the int8 or int16 tensor that stands for it:
 //!
 //! - *exactly*, behind a `DequantizeLinear`, and behind whatever only moves such values;
 //! - *rounded*, where its values are computed and a `QuantizeLinear` rounds them. Rounding commutes with moving values,
@@ -26,16 +26,17 @@ use std::sync::Arc;
 
 use super::{Precision, fresh_name, problem};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Problem, QuantGraph};
-use crate::op::quant::{QuantParams, QuantTensor, Quantization};
+use crate::op::quant::{QuantTensor, Quantization};
 use crate::op::tensor::{DType, TensorType, Values};
 use crate::op::{Op, Pad, PadMode, Reshape};
-use grid::{carried, commutes, moves};
+pub(super) use grid::Grid;
+use grid::{carried, commutes, moves, signed};
 
 /// What to do about a tensor that is not quantized.
 pub(super) const WAY_OUT: &str =
     "put QuantizeLinear and DequantizeLinear around it, give calibration data, or take `--precision f32`";
 
-/// Turns a model with `QuantizeLinear` and `DequantizeLinear` nodes into int8 tensors.
+/// Turns a model with `QuantizeLinear` and `DequantizeLinear` nodes into int8 and int16 tensors.
 ///
 /// With [`Precision::F32`], tensors without such a form stay reals: those are found one round after the other, as what
 /// a round could not do, until nothing is added.
@@ -66,14 +67,14 @@ pub(super) struct Refused {
     /// All that stands in the way.
     pub(super) problems: Vec<Problem>,
     /// The first real tensor that lies on no grid, or not exactly on the one given, and should.
-    pub(super) lacking: Option<(Handle<FloatTensor>, Option<QuantParams>)>,
+    pub(super) lacking: Option<(Handle<FloatTensor>, Option<Grid>)>,
 }
 
 pub(super) struct Absorber<'g> {
     pub(super) graph: &'g FloatGraph,
     producers: Vec<Option<usize>>,
-    /// The grid of every tensor that has one, by tensor. Zero points are those of int8.
-    grid: Vec<Option<QuantParams>>,
+    /// The grid of every tensor that has one, by tensor.
+    grid: Vec<Option<Grid>>,
     /// Whether a real tensor lies on its grid exactly.
     exact: Vec<bool>,
     pub(super) out: QuantGraph,
@@ -81,7 +82,7 @@ pub(super) struct Absorber<'g> {
     pub(super) names: HashSet<String>,
     pub(super) problems: Vec<Problem>,
     /// See [`Refused::lacking`].
-    lacking: Option<(Handle<FloatTensor>, Option<QuantParams>)>,
+    lacking: Option<(Handle<FloatTensor>, Option<Grid>)>,
     precision: Precision,
     /// Which tensors are computed, or given, in reals.
     in_reals: Vec<bool>,
@@ -209,14 +210,10 @@ impl<'g> Absorber<'g> {
                     after,
                     mode: PadMode::Constant(code),
                 }),
-                Some(params),
+                Some(Grid { params, .. }),
             ) if !self.graph.tensors[input].ty.dtype.is_float() => {
-                let shift = if self.graph.tensors[input].ty.dtype == DType::U8 {
-                    128.0
-                } else {
-                    0.0
-                };
-                let steps = code - shift - params.zero_point as f32;
+                let shift = signed(self.graph.tensors[input].ty.dtype).map_or(0, |(_, shift)| shift);
+                let steps = code - shift as f32 - params.zero_point as f32;
                 Op::Pad(Pad {
                     before: before.clone(),
                     after: after.clone(),
@@ -253,7 +250,7 @@ impl<'g> Absorber<'g> {
         });
     }
 
-    /// The int8 tensor that stands for a tensor; inputs of the graph are made here.
+    /// The codes that stand for a tensor; inputs of the graph are made here.
     fn codes(&mut self, tensor: Handle<FloatTensor>) -> Option<Handle<QuantTensor>> {
         if let Some(handle) = self.mapped[tensor.index()] {
             return Some(handle);
@@ -261,17 +258,17 @@ impl<'g> Absorber<'g> {
         if !self.graph.inputs.contains(&tensor) {
             return None;
         }
-        let params = self.grid[tensor.index()]?;
-        Some(self.tensor(tensor, params))
+        let grid = self.grid[tensor.index()]?;
+        Some(self.tensor(tensor, grid))
     }
 
-    /// A new int8 tensor for `tensor`.
-    fn tensor(&mut self, tensor: Handle<FloatTensor>, params: QuantParams) -> Handle<QuantTensor> {
+    /// A new tensor of codes for `tensor`.
+    fn tensor(&mut self, tensor: Handle<FloatTensor>, grid: Grid) -> Handle<QuantTensor> {
         let float = &self.graph.tensors[tensor];
         let handle = self.out.tensors.push(QuantTensor {
             name: float.name.clone(),
-            ty: TensorType::new(DType::I8, float.ty.shape.clone()),
-            quantization: Quantization::PerTensor(params),
+            ty: TensorType::new(grid.dtype, float.ty.shape.clone()),
+            quantization: Quantization::PerTensor(grid.params),
             model_dtype: float.ty.dtype,
             data: None,
         });
@@ -286,7 +283,7 @@ impl<'g> Absorber<'g> {
         tensor: Handle<FloatTensor>,
     ) -> Option<Handle<QuantTensor>> {
         let float = &self.graph.tensors[tensor];
-        let Some(params) = self.grid[tensor.index()] else {
+        let Some(grid) = self.grid[tensor.index()] else {
             let reason = format!("its output `{}` is not quantized", float.name);
             self.lack(tensor);
             self.problems.push(problem(node, reason, Some(WAY_OUT)));
@@ -294,12 +291,12 @@ impl<'g> Absorber<'g> {
         };
         let moved = carried(&node.op, &node.inputs);
         let exact_inputs = moved.iter().all(|input| {
-            let on_grid = self.exact[input.index()] && self.grid[input.index()] == Some(params);
+            let on_grid = self.exact[input.index()] && self.grid[input.index()] == Some(grid);
             on_grid || self.graph.tensors[*input].ty.dtype != DType::F32
         });
         self.exact[tensor.index()] =
             exact_inputs && !moved.is_empty() && moves(&node.op, self.graph.tensors[moved[0]].ty.dtype);
-        Some(self.tensor(tensor, params))
+        Some(self.tensor(tensor, grid))
     }
 
     /// Notes that a tensor should lie on a grid.
@@ -343,8 +340,8 @@ impl<'g> Absorber<'g> {
         codes
     }
 
-    /// The parameters of a tensor's grid.
-    pub(super) fn grid(&self, tensor: Handle<FloatTensor>) -> Option<QuantParams> {
+    /// A tensor's grid.
+    pub(super) fn grid(&self, tensor: Handle<FloatTensor>) -> Option<Grid> {
         self.grid[tensor.index()]
     }
 
@@ -439,8 +436,12 @@ impl<'g> Absorber<'g> {
         if !is_taken || is_own {
             return codes;
         }
-        let params = self.out.tensors[codes].params();
-        let copy = self.tensor(output, params.expect("codes have parameters"));
+        let codes_of = &self.out.tensors[codes];
+        let grid = Grid {
+            params: codes_of.params().expect("codes have parameters"),
+            dtype: codes_of.ty.dtype,
+        };
+        let copy = self.tensor(output, grid);
         self.out.nodes.push(Node {
             name: float.name.clone(),
             op: Op::Reshape(Reshape {

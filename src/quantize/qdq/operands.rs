@@ -1,11 +1,11 @@
 //! The operands of a quantized model's operators: activations, weights, biases, other constants.
 
-use super::Absorber;
 use super::constant::{Centred, Stored, constant, stored};
+use super::{Absorber, Grid};
 use crate::ir::{FloatTensor, Handle, Node};
 use crate::op::Op;
 use crate::op::quant::{QuantParams, QuantTensor, Quantization};
-use crate::op::tensor::{Data, Values};
+use crate::op::tensor::{DType, Data, Values};
 use crate::quantize::{about_lstm, problem};
 
 /// What to do about weights that are not quantized.
@@ -96,7 +96,7 @@ impl Absorber<'_> {
         if let Some(stored) = stored(self.graph, input) {
             let Some((codes, params)) = per_tensor(&stored) else {
                 let reason = format!(
-                    "the constant `{}` ({}) is not int8 with one scale",
+                    "the constant `{}` ({}) is not of 8 or 16 bits with one scale",
                     self.graph.tensors[input].name,
                     stored.dtype()
                 );
@@ -104,7 +104,7 @@ impl Absorber<'_> {
                     .push(problem(node, reason, Some("quantize it per tensor")));
                 return None;
             };
-            let values = Values::new(stored.codes.shape.clone(), Data::I8(codes));
+            let values = Values::new(stored.codes.shape.clone(), codes);
             return Some(self.constant(input, values, Quantization::PerTensor(params)));
         }
         if let Some(values) = constant(self.graph, input) {
@@ -161,10 +161,10 @@ impl Absorber<'_> {
         if in_two_parts {
             activation = self.twice(node, activation)?;
         }
-        let params = self.grid(x)?;
+        let Grid { params, dtype } = self.grid(x)?;
         let mut inputs = vec![activation, weights];
         if let Some(&bias) = node.inputs.get(2) {
-            inputs.push(self.bias(node, bias, params.scale, &scales)?);
+            inputs.push(self.bias(node, bias, (params.scale, dtype), &scales)?);
         }
         Some(inputs)
     }
@@ -210,7 +210,7 @@ impl Absorber<'_> {
         &mut self,
         node: &Node<FloatTensor>,
         tensor: Handle<FloatTensor>,
-        input_scale: f32,
+        (input_scale, input_dtype): (f32, DType),
         scales: &[f32],
     ) -> Option<Handle<QuantTensor>> {
         let steps: Vec<f64> = scales
@@ -233,10 +233,16 @@ impl Absorber<'_> {
                 Some((bias.collect(), values.iter().any(|&value| value != 0.0)))
             }),
         };
-        let whole: Option<Vec<i32>> = reals.as_ref().and_then(|(bias, _)| {
+        // Sums of int16 have 64 bits; all of them are exact in f64 up to 53.
+        let most = if input_dtype == DType::I16 {
+            (1i64 << 52) as f64
+        } else {
+            f64::from(i32::MAX)
+        };
+        let whole: Option<Vec<i64>> = reals.as_ref().and_then(|(bias, _)| {
             let whole = bias.iter().map(|&bias| {
                 let whole = libm::rint(bias);
-                (whole.abs() <= f64::from(i32::MAX)).then_some(whole as i32)
+                (whole.abs() <= most).then_some(whole as i64)
             });
             whole.collect()
         });
@@ -258,7 +264,10 @@ impl Absorber<'_> {
             axis: 0,
             scales: steps.iter().map(|&step| step as f32).collect(),
         };
-        Some(self.constant(tensor, Values::new([bias.len()], Data::I32(bias)), quantization))
+        let narrow: Result<Vec<i32>, _> = bias.iter().map(|&bias| i32::try_from(bias)).collect();
+        let channels = bias.len();
+        let data = narrow.map_or(Data::I64(bias), Data::I32);
+        Some(self.constant(tensor, Values::new([channels], data), quantization))
     }
 }
 
@@ -292,9 +301,15 @@ fn is_within_one_ulp(scale: f32, exact: f64) -> bool {
     (f64::from(scale) - exact).abs() <= ulp
 }
 
-/// int8 codes with one scale and an int8 zero point.
-fn per_tensor(stored: &Stored) -> Option<(Vec<i8>, QuantParams)> {
-    let (codes, zero_points) = stored.to_int8()?;
+/// int8 or int16 codes with one scale and a zero point of their type.
+fn per_tensor(stored: &Stored) -> Option<(Data, QuantParams)> {
+    let (codes, zero_points) = match stored.to_int8() {
+        Some((codes, zero_points)) => (Data::I8(codes), zero_points),
+        None => {
+            let (codes, zero_points) = stored.to_int16()?;
+            (Data::I16(codes), zero_points)
+        }
+    };
     match (&stored.scales[..], &zero_points[..]) {
         (&[scale], &[zero_point]) if scale.is_normal() && scale > 0.0 => Some((
             codes,

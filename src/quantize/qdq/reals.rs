@@ -4,10 +4,10 @@
 //! [`QuantGraph`](crate::ir::QuantGraph) an int8 tensor counts as the reals it stands for.
 
 use super::constant::constant;
-use super::{Absorber, Precision};
+use super::{Absorber, Grid, Precision};
 use crate::ir::{FloatTensor, Handle, Node};
 use crate::op::plain::needs_reals;
-use crate::op::quant::{QuantParams, QuantTensor, Quantization};
+use crate::op::quant::{QuantTensor, Quantization};
 use crate::op::tensor::DType;
 use crate::op::{Op, Reshape};
 use crate::quantize::reals::plain;
@@ -113,9 +113,9 @@ impl Absorber<'_> {
     }
 
     /// `QuantizeLinear` of computed reals.
-    pub(super) fn cast_to_codes(&mut self, node: &Node<FloatTensor>, params: QuantParams) {
+    pub(super) fn cast_to_codes(&mut self, node: &Node<FloatTensor>, grid: Grid) {
         let reals = self.real(node.inputs[0]);
-        let codes = self.tensor(node.outputs[0], params);
+        let codes = self.tensor(node.outputs[0], grid);
         self.out.nodes.push(Node {
             name: node.name.clone(),
             op: Op::Reshape(Reshape {
