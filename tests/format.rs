@@ -7,7 +7,7 @@ use tinsmith_runtime::Blob;
 use tinsmith_runtime::format::metadata::{DType, Dims, Layout, MAX_RANK};
 use tinsmith_runtime::format::{
     Add, AveragePool, Conv2d, DIGEST_BYTES, Delay, Dense, DepthwiseConv2d, Fill, IN_CONSTANTS, MaxPool, Mul,
-    Softmax, StridedCopy, Table, Window, crc32, field,
+    Pair, Softmax, StridedCopy, Table, Window, crc32, field,
 };
 use tinsmith_runtime::kernels::{Layer, softmax};
 
@@ -85,12 +85,14 @@ pub(crate) fn every_kernel() -> Parts {
             ..record
         })),
         Layer::Add(Add {
-            a: 0,
-            b: 256,
-            ofm: 256,
-            dims,
-            a_strides: dense_strides,
-            b_strides: dense_strides,
+            operands: Pair {
+                a: 0,
+                b: 256,
+                ofm: 256,
+                dims,
+                a_strides: dense_strides,
+                b_strides: dense_strides,
+            },
             a_multiplier: 1 << 20,
             b_multiplier: 1 << 19,
             right_shift: 20,
@@ -99,12 +101,14 @@ pub(crate) fn every_kernel() -> Parts {
             ..Add::default()
         }),
         Layer::Mul(Mul {
-            a: 256,
-            b: operand | IN_CONSTANTS,
-            ofm: 0,
-            dims,
-            a_strides: dense_strides,
-            b_strides: [0, 0, 0, 1],
+            operands: Pair {
+                a: 256,
+                b: operand | IN_CONSTANTS,
+                ofm: 0,
+                dims,
+                a_strides: dense_strides,
+                b_strides: [0, 0, 0, 1],
+            },
             multiplier: 1 << 30,
             shift: 34,
             min: -128,

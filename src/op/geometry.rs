@@ -1,5 +1,6 @@
 //! Where the elements of broadcast operands lie.
 
+use tinsmith_runtime::format::Pair;
 use tinsmith_runtime::kernels::Layer;
 
 use super::lower::{KernelCall, Operand};
@@ -119,6 +120,18 @@ impl<const N: usize> Geometry<N> {
             }
         });
         calls.collect()
+    }
+}
+
+impl Geometry<2> {
+    /// Both operands as a record holds them; where they lie is still to be bound.
+    pub(super) fn pair(&self) -> Result<Pair, OpError> {
+        Ok(Pair {
+            dims: self.dims()?,
+            a_strides: self.strides(0)?,
+            b_strides: self.strides(1)?,
+            ..Pair::default()
+        })
     }
 }
 

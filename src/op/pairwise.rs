@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tinsmith_runtime::Rounding;
-use tinsmith_runtime::format::{Add, Div, MinMax, Mul};
+use tinsmith_runtime::format::{Add, Div, MinMax, Mul, Pair};
 use tinsmith_runtime::kernels::Layer;
 
 use super::geometry::Geometry;
@@ -138,9 +138,7 @@ impl Binary {
             .with_help("choose a larger output scale: most of the results saturate")
         })?;
         let record = Add {
-            dims: sides.geometry.dims()?,
-            a_strides: sides.geometry.strides(0)?,
-            b_strides: sides.geometry.strides(1)?,
+            operands: sides.geometry.pair()?,
             a_multiplier: found.a_multiplier,
             b_multiplier: found.b_multiplier,
             a_zero_point: movement::fitting(a.params.zero_point)?,
@@ -151,7 +149,6 @@ impl Binary {
             right_shift: found.right_shift,
             rounding: (found.rounding == Rounding::Even).into(),
             wide: found.wide.into(),
-            ..Add::default()
         };
         let mut proof = Proof::default();
         let factor = f64::from(a.params.scale) / f64::from(to.scale);
@@ -183,9 +180,7 @@ impl Binary {
         let solved = rescale::solve(factor, Reach::Set(&products), left_shift, codes);
         let (multiplier, shift) = solved.scale.to_stored();
         let record = Mul {
-            dims: sides.geometry.dims()?,
-            a_strides: sides.geometry.strides(0)?,
-            b_strides: sides.geometry.strides(1)?,
+            operands: sides.geometry.pair()?,
             multiplier,
             a_zero_point: movement::fitting(a.params.zero_point)?,
             b_zero_point: movement::fitting(b.params.zero_point)?,
@@ -194,7 +189,6 @@ impl Binary {
             max: codes.max,
             shift,
             left_shift,
-            ..Mul::default()
         };
         let mut proof = Proof::default();
         proof.record(0, factor.to_f64(), solved.fit, solved.scale.rounding);
@@ -214,9 +208,7 @@ impl Binary {
             .with_help("choose a larger output scale: all results saturate")
         })?;
         let record = Div {
-            dims: sides.geometry.dims()?,
-            a_strides: sides.geometry.strides(0)?,
-            b_strides: sides.geometry.strides(1)?,
+            operands: sides.geometry.pair()?,
             multiplier: found.multiplier,
             right_shift: found.right_shift,
             a_zero_point: movement::fitting(a.params.zero_point)?,
@@ -224,7 +216,6 @@ impl Binary {
             ofm_zero_point: movement::fitting(to.zero_point)?,
             min: codes.min,
             max: codes.max,
-            ..Div::default()
         };
         let mut proof = Proof::default();
         let factor = f64::from(a.params.scale) / (f64::from(b.params.scale) * f64::from(to.scale));
@@ -235,10 +226,16 @@ impl Binary {
     /// The lesser or the greater: both operands brought to the output's codes, which rounding keeps in order.
     pub(super) fn lower_min_max(&self, sides: &Sides<'_>, y: &QuantTensor) -> Result<Lowered, LowerError> {
         let to = rescale::activation(Some(y), "output")?;
+        let Pair {
+            dims,
+            a_strides,
+            b_strides,
+            ..
+        } = sides.geometry.pair()?;
         let record = MinMax {
-            dims: sides.geometry.dims()?,
-            a_strides: sides.geometry.strides(0)?,
-            b_strides: sides.geometry.strides(1)?,
+            dims,
+            a_strides,
+            b_strides,
             greatest: (self.kind == BinaryKind::Max).into(),
             ..MinMax::default()
         };

@@ -66,16 +66,13 @@ pub(super) fn compare(
     number(inputs[1])?;
     let geometry = pair(inputs, y)?;
     let record = Compare {
-        dims: geometry.dims()?,
-        a_strides: geometry.strides(0)?,
-        b_strides: geometry.strides(1)?,
+        operands: geometry.pair()?,
         kind: match kind {
             CompareKind::Equal => 0,
             CompareKind::Less => 1,
             CompareKind::LessOrEqual => 2,
         },
         element: number(inputs[0])?.code(),
-        ..Compare::default()
     };
     Ok(calls(geometry.calls(Layer::Compare(record), inputs, y)))
 }
@@ -108,12 +105,9 @@ pub(super) fn binary(op: &Binary, inputs: &[&QuantTensor], y: &QuantTensor) -> R
     number(inputs[1])?;
     let geometry = pair(inputs, y)?;
     let record = BinaryInteger {
-        dims: geometry.dims()?,
-        a_strides: geometry.strides(0)?,
-        b_strides: geometry.strides(1)?,
+        operands: geometry.pair()?,
         kind: operation.code(),
         element: number(y)?.code(),
-        ..BinaryInteger::default()
     };
     Ok(calls(geometry.calls(Layer::BinaryInteger(record), inputs, y)))
 }

@@ -136,13 +136,10 @@ pub(super) fn binary(
     let geometry = Geometry::new([&inputs[0].ty.shape, &inputs[1].ty.shape], &y.ty.shape)?;
     let (min, max) = ends(clamp);
     let record = BinaryF32 {
-        dims: geometry.dims()?,
-        a_strides: geometry.strides(0)?,
-        b_strides: geometry.strides(1)?,
+        operands: geometry.pair()?,
         min,
         max,
         kind: operation.code(),
-        ..BinaryF32::default()
     };
     let layer = if operation.is_simple() {
         Layer::BinaryF32(record)

@@ -2,7 +2,7 @@
 
 use tinsmith_runtime::format::{
     Add, AveragePool, Conv2d, ConvNd, Delay, Dense, DepthwiseConv2d, Div, Fill, LayerNorm, Lstm, MatMul,
-    MaxPool, MinMax, Mul, PRelu, Resample, Softmax, StridedCopy, Table, Window, Window3,
+    MaxPool, MinMax, Mul, PRelu, Pair, Resample, Softmax, StridedCopy, Table, Window, Window3,
 };
 use tinsmith_runtime::kernels::{Layer, softmax};
 
@@ -164,12 +164,14 @@ pub(crate) fn blob() -> Vec<u8> {
     let (h, i) = (regions.take(6 * 10), regions.take(6 * 10));
     let (dims, strides) = ([1, 1, 6, 10], [60, 60, 10, 1]);
     layers.push(Layer::Add(Add {
-        a: f,
-        b: g,
-        ofm: h,
-        dims,
-        a_strides: strides,
-        b_strides: strides,
+        operands: Pair {
+            a: f,
+            b: g,
+            ofm: h,
+            dims,
+            a_strides: strides,
+            b_strides: strides,
+        },
         a_multiplier: 12_345,
         b_multiplier: -20_011,
         a_zero_point: -1,
@@ -183,13 +185,15 @@ pub(crate) fn blob() -> Vec<u8> {
     }));
     let (multiplier, shift) = rescale(random, 14);
     layers.push(Layer::Mul(Mul {
-        a: h,
-        b: g,
-        ofm: i,
-        dims,
-        a_strides: strides,
-        // One row for all.
-        b_strides: [0, 0, 0, 1],
+        operands: Pair {
+            a: h,
+            b: g,
+            ofm: i,
+            dims,
+            a_strides: strides,
+            // One row for all.
+            b_strides: [0, 0, 0, 1],
+        },
         multiplier,
         a_zero_point: 9,
         b_zero_point: 4,
@@ -373,12 +377,14 @@ fn computed(
     }));
     let d = regions.take(5 * 6 * 8);
     layers.push(Layer::Div(Div {
-        a: c,
-        b: a,
-        ofm: d,
-        dims: [1, 1, 30, 8],
-        a_strides: [240, 240, 8, 1],
-        b_strides: [0, 0, 0, 1],
+        operands: Pair {
+            a: c,
+            b: a,
+            ofm: d,
+            dims: [1, 1, 30, 8],
+            a_strides: [240, 240, 8, 1],
+            b_strides: [0, 0, 0, 1],
+        },
         multiplier: 0x5555_5555,
         right_shift: 26,
         a_zero_point: 0,

@@ -302,7 +302,7 @@ fn in_place_is_for_one_region_only() {
     // A transposed operand is no in-place one.
     let transposed = with_step(2, |layer| {
         if let Layer::Add(add) = layer {
-            add.b_strides = [128, 8, 32, 1];
+            add.operands.b_strides = [128, 8, 32, 1];
         }
     });
     assert_eq!(transposed, problem(2, StepProblem::Overlap));

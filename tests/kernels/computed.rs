@@ -1,6 +1,6 @@
 //! Operators over computed int8 tensors: slopes by channel, quotients, products of matrices, resampling.
 
-use tinsmith_runtime::format::{Div, IN_CONSTANTS, MatMul, PRelu, Resample};
+use tinsmith_runtime::format::{Div, IN_CONSTANTS, MatMul, PRelu, Pair, Resample};
 use tinsmith_runtime::kernels::Layer;
 
 use super::elementwise::{indices, random_case, run};
@@ -78,9 +78,12 @@ fn quotients_are_their_formula() {
         let (min, max) = random_clamp(random);
         let right_shift = random.range(0, 46) as u8;
         let record = Div {
-            dims,
-            a_strides: a.strides,
-            b_strides: b.strides,
+            operands: Pair {
+                dims,
+                a_strides: a.strides,
+                b_strides: b.strides,
+                ..Pair::default()
+            },
             multiplier: random.one_of(&[0, 1, 1 << 20, i32::MAX, (1i64 << right_shift.min(30)) as i32]),
             right_shift,
             a_zero_point: random.i8(),
@@ -88,7 +91,6 @@ fn quotients_are_their_formula() {
             ofm_zero_point: random.i8(),
             min,
             max,
-            ..Div::default()
         };
         let element = |index| {
             let a = a.at(index) - i64::from(record.a_zero_point);
@@ -111,7 +113,15 @@ fn quotients_are_their_formula() {
         };
         let wanted: Vec<u8> = indices(dims).map(element).collect();
         let found = run(&a, &b, wanted.len(), |a, b, ofm| {
-            Layer::Div(Div { a, b, ofm, ..record })
+            Layer::Div(Div {
+                operands: Pair {
+                    a,
+                    b,
+                    ofm,
+                    ..record.operands
+                },
+                ..record
+            })
         });
         assert_eq!(found, wanted, "{record:?}");
     }
@@ -322,8 +332,11 @@ fn records_that_would_leave_their_bounds_are_refused() {
     let dims = [1, 1, 1, 8];
     refused(
         Layer::Div(Div {
-            ofm: 16,
-            dims,
+            operands: Pair {
+                ofm: 16,
+                dims,
+                ..Pair::default()
+            },
             right_shift: 47,
             ..Div::default()
         }),

@@ -1,6 +1,6 @@
 //! Operators over single elements: sums and products with broadcasting, tables.
 
-use tinsmith_runtime::format::{Add, IN_CONSTANTS, Mul, Table};
+use tinsmith_runtime::format::{Add, IN_CONSTANTS, Mul, Pair, Table};
 use tinsmith_runtime::kernels::Layer;
 
 use super::{Rescale, nearest, random_clamp};
@@ -124,9 +124,12 @@ fn add_is_its_formula() {
             (1 << 21, 21)
         };
         let record = Add {
-            dims,
-            a_strides: a.strides,
-            b_strides: b.strides,
+            operands: Pair {
+                dims,
+                a_strides: a.strides,
+                b_strides: b.strides,
+                ..Pair::default()
+            },
             a_multiplier: random.range(-most, most) as i32,
             b_multiplier: random.one_of(&[most as i32, 1, -1, 1 << 20]),
             a_zero_point: random.i8(),
@@ -137,7 +140,6 @@ fn add_is_its_formula() {
             right_shift: (right_shift + random.range(-2, 2)) as u8,
             rounding: random.range(0, 1) as u8,
             wide,
-            ..Add::default()
         };
         let element = |index| {
             let a = (a.at(index) - i64::from(record.a_zero_point)) * i64::from(record.a_multiplier);
@@ -147,7 +149,15 @@ fn add_is_its_formula() {
         };
         let wanted: Vec<u8> = indices(dims).map(element).collect();
         let found = run(&a, &b, wanted.len(), |a, b, ofm| {
-            Layer::Add(Add { a, b, ofm, ..record })
+            Layer::Add(Add {
+                operands: Pair {
+                    a,
+                    b,
+                    ofm,
+                    ..record.operands
+                },
+                ..record
+            })
         });
         assert_eq!(found, wanted, "{record:?} {:?} {:?}", a.place, b.place);
     }
@@ -161,9 +171,12 @@ fn mul_is_its_formula() {
         let (min, max) = random_clamp(random);
         let rescale = Rescale::random(random, 64 * 64);
         let record = Mul {
-            dims,
-            a_strides: a.strides,
-            b_strides: b.strides,
+            operands: Pair {
+                dims,
+                a_strides: a.strides,
+                b_strides: b.strides,
+                ..Pair::default()
+            },
             multiplier: rescale.multiplier,
             a_zero_point: random.i8(),
             b_zero_point: random.i8(),
@@ -172,7 +185,6 @@ fn mul_is_its_formula() {
             max,
             shift: rescale.shift,
             left_shift: random.one_of(&[0, 0, 3]),
-            ..Mul::default()
         };
         let element = |index| {
             let a = a.at(index) - i64::from(record.a_zero_point);
@@ -181,7 +193,15 @@ fn mul_is_its_formula() {
         };
         let wanted: Vec<u8> = indices(dims).map(element).collect();
         let found = run(&a, &b, wanted.len(), |a, b, ofm| {
-            Layer::Mul(Mul { a, b, ofm, ..record })
+            Layer::Mul(Mul {
+                operands: Pair {
+                    a,
+                    b,
+                    ofm,
+                    ..record.operands
+                },
+                ..record
+            })
         });
         assert_eq!(found, wanted, "{record:?} {:?} {:?}", a.place, b.place);
     }

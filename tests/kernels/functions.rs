@@ -1,6 +1,6 @@
 //! Functions of reals and operations on two: every kind against its formula in f64.
 
-use tinsmith_runtime::format::{BinaryF32, FunctionF32, PowerF32, UnaryF32};
+use tinsmith_runtime::format::{BinaryF32, FunctionF32, Pair, PowerF32, UnaryF32};
 use tinsmith_runtime::kernels::Layer;
 use tinsmith_runtime::kernels::float::function::{Function, Operation};
 
@@ -172,12 +172,14 @@ fn operations_on_reals_are_their_formulas() {
             let wanted: Vec<f32> = wanted.collect();
             let found = run(&[&a, &b], &[], wanted.len() * 4, |offsets, _, ofm| {
                 let record = BinaryF32 {
-                    a: offsets[0],
-                    b: offsets[1],
-                    ofm,
-                    dims,
-                    a_strides: a.strides,
-                    b_strides: b.strides,
+                    operands: Pair {
+                        a: offsets[0],
+                        b: offsets[1],
+                        ofm,
+                        dims,
+                        a_strides: a.strides,
+                        b_strides: b.strides,
+                    },
                     min,
                     max,
                     kind: operation.code(),

@@ -1,7 +1,8 @@
 //! Operators over plain numbers and truth values: every kind against its formula.
 
 use tinsmith_runtime::format::{
-    BinaryF32, BinaryInteger, Compare, Convert, FunctionF32, IN_CONSTANTS, MinMax, PowerF32, Select, UnaryF32,
+    BinaryF32, BinaryInteger, Compare, Convert, FunctionF32, IN_CONSTANTS, MinMax, Pair, PowerF32, Select,
+    UnaryF32,
 };
 use tinsmith_runtime::kernels::Layer;
 use tinsmith_runtime::kernels::binary_integer::IntegerOperation;
@@ -149,12 +150,14 @@ fn comparisons_are_their_formulas() {
             let wanted: Vec<u8> = wanted.collect();
             let found = run(&[&a, &b], &[], wanted.len(), |offsets, _, ofm| {
                 Layer::Compare(Compare {
-                    a: offsets[0],
-                    b: offsets[1],
-                    ofm,
-                    dims,
-                    a_strides: a.strides,
-                    b_strides: b.strides,
+                    operands: Pair {
+                        a: offsets[0],
+                        b: offsets[1],
+                        ofm,
+                        dims,
+                        a_strides: a.strides,
+                        b_strides: b.strides,
+                    },
                     kind,
                     element: number.code(),
                 })
@@ -194,12 +197,14 @@ fn operations_on_integers_are_their_formulas() {
             let wanted: Vec<u8> = wanted.collect();
             let found = run(&[&a, &b], &[], wanted.len(), |offsets, _, ofm| {
                 Layer::BinaryInteger(BinaryInteger {
-                    a: offsets[0],
-                    b: offsets[1],
-                    ofm,
-                    dims,
-                    a_strides: a.strides,
-                    b_strides: b.strides,
+                    operands: Pair {
+                        a: offsets[0],
+                        b: offsets[1],
+                        ofm,
+                        dims,
+                        a_strides: a.strides,
+                        b_strides: b.strides,
+                    },
                     kind: operation.code(),
                     element: number.code(),
                 })
@@ -361,8 +366,11 @@ fn kinds_and_types_beyond_the_lists_are_refused() {
     };
     let (ofm, count, dims) = (16, 1, [1; 4]);
     let real = BinaryF32 {
-        ofm,
-        dims,
+        operands: Pair {
+            ofm,
+            dims,
+            ..Pair::default()
+        },
         max: 1.0,
         ..BinaryF32::default()
     };
@@ -385,8 +393,11 @@ fn kinds_and_types_beyond_the_lists_are_refused() {
         }));
     }
     let compare = Compare {
-        ofm,
-        dims,
+        operands: Pair {
+            ofm,
+            dims,
+            ..Pair::default()
+        },
         ..Compare::default()
     };
     refused(Layer::Compare(Compare { kind: 3, ..compare }));
@@ -395,8 +406,11 @@ fn kinds_and_types_beyond_the_lists_are_refused() {
         ..compare
     }));
     let integer = BinaryInteger {
-        ofm,
-        dims,
+        operands: Pair {
+            ofm,
+            dims,
+            ..Pair::default()
+        },
         element: 8,
         ..BinaryInteger::default()
     };

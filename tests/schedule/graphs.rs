@@ -9,7 +9,7 @@ use tinsmith::op::{Clamp, KernelCall, Lowered, Op, Operand, Unary, UnaryKind, Vi
 use tinsmith::schedule::edges;
 use tinsmith::schedule::{self, IoLayout};
 use tinsmith::target::Target;
-use tinsmith_runtime::format::{Add, Delay, Dense, Fill, StridedCopy, Table};
+use tinsmith_runtime::format::{Add, Delay, Dense, Fill, Pair, StridedCopy, Table};
 use tinsmith_runtime::kernels::Layer;
 
 /// SplitMix64.
@@ -183,9 +183,12 @@ impl Build {
         let bytes = self.bytes(a);
         let strides = [bytes as u32, bytes as u32, bytes as u32, 1];
         let record = Add {
-            dims: [1, 1, 1, bytes as u32],
-            a_strides: strides,
-            b_strides: strides,
+            operands: Pair {
+                dims: [1, 1, 1, bytes as u32],
+                a_strides: strides,
+                b_strides: strides,
+                ..Pair::default()
+            },
             a_multiplier: 3,
             b_multiplier: 2,
             a_zero_point: 1,

@@ -1,22 +1,12 @@
 //! Records of elementwise steps over plain numbers and Booleans. Element types are [`crate::kernels::number::Number`]s.
 
-use super::record::{Field, fields, record};
+use super::record::{Field, Pair, fields, record};
 
 record! {
     /// `ofm[i] = a[i] ∘ b[i]`, 0 or 1 in a byte each, with broadcasting. NaN compares as false.
     Compare = 44 {
-        /// Source of the first operand (arena, or [`super::IN_CONSTANTS`]).
-        a: u32,
-        /// Source of the second operand (arena, or [`super::IN_CONSTANTS`]).
-        b: u32,
-        /// Arena offset of the output, `dims` in row-major order.
-        ofm: u32,
-        /// Output shape, outermost first.
-        dims: [u32; 4],
-        /// As [`super::Add::a_strides`].
-        a_strides: [u32; 4],
-        /// As [`super::Add::b_strides`].
-        b_strides: [u32; 4],
+        /// The operands and the output.
+        operands: Pair,
         /// 0: equal; 1: less; 2: less or equal.
         kind: u8,
         /// Element type of both operands.
@@ -27,18 +17,8 @@ record! {
 record! {
     /// `ofm[i] = a[i] ∘ b[i]` over integers or Booleans, with broadcasting; results wrap.
     BinaryInteger = 45 {
-        /// Source of the first operand (arena, or [`super::IN_CONSTANTS`]).
-        a: u32,
-        /// Source of the second operand (arena, or [`super::IN_CONSTANTS`]).
-        b: u32,
-        /// Arena offset of the output, `dims` in row-major order.
-        ofm: u32,
-        /// Output shape, outermost first.
-        dims: [u32; 4],
-        /// As [`super::Add::a_strides`].
-        a_strides: [u32; 4],
-        /// As [`super::Add::b_strides`].
-        b_strides: [u32; 4],
+        /// The operands and the output.
+        operands: Pair,
         /// Which operation, see [`crate::kernels::binary_integer::IntegerOperation`].
         kind: u8,
         /// Element type of the operands and of the output; not f32.
@@ -61,9 +41,9 @@ record! {
         dims: [u32; 4],
         /// Elements from one index of the condition to the next, per dimension; 0 broadcasts.
         condition_strides: [u32; 4],
-        /// As [`super::Add::a_strides`].
+        /// As [`super::Pair::a_strides`].
         a_strides: [u32; 4],
-        /// As [`super::Add::b_strides`].
+        /// As [`super::Pair::b_strides`].
         b_strides: [u32; 4],
         /// Bytes of an element of `a`, `b` and the output: 1, 2, 4 or 8.
         element_bytes: u8,
@@ -101,9 +81,9 @@ record! {
         constants: u32,
         /// Output shape, outermost first.
         dims: [u32; 4],
-        /// As [`super::Add::a_strides`].
+        /// As [`super::Pair::a_strides`].
         a_strides: [u32; 4],
-        /// As [`super::Add::b_strides`].
+        /// As [`super::Pair::b_strides`].
         b_strides: [u32; 4],
         /// 0: the lesser; 1: the greater.
         greatest: u8,
@@ -149,18 +129,8 @@ record! {
     /// `ofm[i] = clamp((a[i] − a_zp)·multiplier / ((b[i] − b_zp)·2^right_shift) + zp)`, rounded to nearest, ties to even,
     /// with broadcasting. What is divided by zero lies beyond all codes, zero over zero is zero.
     Div = 50 {
-        /// Source of the dividend (arena, or [`super::IN_CONSTANTS`]).
-        a: u32,
-        /// Source of the divisor (arena, or [`super::IN_CONSTANTS`]).
-        b: u32,
-        /// Arena offset of the output, `dims` in row-major order.
-        ofm: u32,
-        /// Output shape, outermost first.
-        dims: [u32; 4],
-        /// As [`super::Add::a_strides`].
-        a_strides: [u32; 4],
-        /// As [`super::Add::b_strides`].
-        b_strides: [u32; 4],
+        /// The operands and the output.
+        operands: Pair,
         /// Factor of the quotient, not negative.
         multiplier: i32,
         /// The quotient is shifted right by this, at most 46.

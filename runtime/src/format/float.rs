@@ -1,6 +1,6 @@
 //! Records of steps over reals, 4 bytes each, little-endian; their opcodes start at 32.
 
-use super::record::{Field, Window, fields, record};
+use super::record::{Field, Pair, Window, fields, record};
 
 record! {
     /// `ofm[i] = saturate(round_half_even(ifm[i] / scale) + zero_point)`: reals to int8.
@@ -87,18 +87,8 @@ record! {
 record! {
     /// `ofm[i] = clamp(a[i] ∘ b[i])` over reals, with broadcasting.
     BinaryF32 = 36 {
-        /// Source of the first operand (arena, or [`super::IN_CONSTANTS`]).
-        a: u32,
-        /// Source of the second operand (arena, or [`super::IN_CONSTANTS`]).
-        b: u32,
-        /// Arena offset of the output, `dims` in row-major order.
-        ofm: u32,
-        /// Output shape, outermost first.
-        dims: [u32; 4],
-        /// Elements from one index of the first operand to the next, per dimension; 0 broadcasts.
-        a_strides: [u32; 4],
-        /// The same of the second operand.
-        b_strides: [u32; 4],
+        /// The operands and the output.
+        operands: Pair,
         /// Fused clamp, lower end.
         min: f32,
         /// Fused clamp, upper end.

@@ -30,7 +30,7 @@ pub use products::{LayerNorm, MatMul};
 pub(crate) use record::Field;
 pub use record::{
     Add, AveragePool, Conv2d, Delay, Dense, DepthwiseConv2d, Fill, HEAD_BYTES, MOST_GUARDS, MaxPool, Mul,
-    Softmax, StridedCopy, Table, WHEN_FALSE, Window,
+    Pair, Softmax, StridedCopy, Table, WHEN_FALSE, Window,
 };
 pub use sequence::Lstm;
 pub use wide::{Binary16, Conv16, Dequantize16, Function16, Pool16, Quantize16, Ratio, Rescale16};

@@ -225,10 +225,9 @@ record! {
     }
 }
 
-record! {
-    /// `ofm[i] = clamp(((a[i] − a_zp)·a_multiplier + (b[i] − b_zp)·b_multiplier) · 2^(−right_shift) + zp)`, rounded
-    /// to nearest, with broadcasting; a negative multiplier subtracts.
-    Add = 4 {
+fields! {
+    /// Two operands that are broadcast to one shape, and the output that is computed of them element by element.
+    Pair {
         /// Source of the first operand (arena, or [`super::IN_CONSTANTS`]).
         a: u32,
         /// Source of the second operand (arena, or [`super::IN_CONSTANTS`]).
@@ -241,6 +240,15 @@ record! {
         a_strides: [u32; 4],
         /// The same of the second operand.
         b_strides: [u32; 4],
+    }
+}
+
+record! {
+    /// `ofm[i] = clamp(((a[i] − a_zp)·a_multiplier + (b[i] − b_zp)·b_multiplier) · 2^(−right_shift) + zp)`, rounded
+    /// to nearest, with broadcasting; a negative multiplier subtracts.
+    Add = 4 {
+        /// The operands and the output.
+        operands: Pair,
         /// Factor of the first operand.
         a_multiplier: i32,
         /// Factor of the second operand.
@@ -267,18 +275,8 @@ record! {
 record! {
     /// `ofm[i] = requantize((a[i] − a_zp)·(b[i] − b_zp))` with broadcasting.
     Mul = 5 {
-        /// Source of the first operand (arena, or [`super::IN_CONSTANTS`]).
-        a: u32,
-        /// Source of the second operand (arena, or [`super::IN_CONSTANTS`]).
-        b: u32,
-        /// Arena offset of the output.
-        ofm: u32,
-        /// Output shape, outermost first.
-        dims: [u32; 4],
-        /// As [`Add::a_strides`].
-        a_strides: [u32; 4],
-        /// As [`Add::b_strides`].
-        b_strides: [u32; 4],
+        /// The operands and the output.
+        operands: Pair,
         /// The rescale's multiplier.
         multiplier: i32,
         /// Zero point of the first operand.

@@ -64,9 +64,9 @@ record! {
         ofm: u32,
         /// Output shape, outermost first.
         dims: [u32; 4],
-        /// As [`super::Add::a_strides`].
+        /// As [`super::Pair::a_strides`].
         a_strides: [u32; 4],
-        /// As [`super::Add::b_strides`].
+        /// As [`super::Pair::b_strides`].
         b_strides: [u32; 4],
         /// Factor of the first operand, below 2^44 in magnitude.
         a_multiplier: i64,

@@ -4,7 +4,7 @@
 //! Layouts: operands strided, output row-major over `dims`. An operand that is dense like the output may be its own
 //! region.
 
-use super::{Extent, Extents, Kernel, elementwise, source, work_of};
+use super::{Extent, Extents, Kernel};
 use crate::arena::Memory;
 use crate::arith::{Rounding, clamp, round_shift, round_shift_narrow};
 use crate::format::Add;
@@ -23,46 +23,36 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     } else {
         Rounding::Even
     };
-    elementwise::run(
-        memory,
-        &layer.dims,
-        &extents,
-        [&layer.a_strides, &layer.b_strides],
-        |a, b| {
-            let a = i32::from(a).wrapping_sub(layer.a_zero_point.into());
-            let b = i32::from(b).wrapping_sub(layer.b_zero_point.into());
-            let rounded = if layer.wide == 0 {
-                let sum = a
-                    .wrapping_mul(layer.a_multiplier)
-                    .wrapping_add(b.wrapping_mul(layer.b_multiplier));
-                i64::from(round_shift_narrow(sum, layer.right_shift.into(), rounding))
-            } else {
-                // Two products of 9 and 32 bits.
-                let a = i64::from(a).wrapping_mul(layer.a_multiplier.into());
-                let b = i64::from(b).wrapping_mul(layer.b_multiplier.into());
-                round_shift(a.wrapping_add(b), layer.right_shift.into(), rounding)
-            };
-            clamp(
-                rounded.wrapping_add(layer.ofm_zero_point.into()),
-                layer.min,
-                layer.max,
-            )
-        },
-    )?;
+    layer.operands.map(memory, &extents, |a, b| {
+        let a = i32::from(a).wrapping_sub(layer.a_zero_point.into());
+        let b = i32::from(b).wrapping_sub(layer.b_zero_point.into());
+        let rounded = if layer.wide == 0 {
+            let sum = a
+                .wrapping_mul(layer.a_multiplier)
+                .wrapping_add(b.wrapping_mul(layer.b_multiplier));
+            i64::from(round_shift_narrow(sum, layer.right_shift.into(), rounding))
+        } else {
+            // Two products of 9 and 32 bits.
+            let a = i64::from(a).wrapping_mul(layer.a_multiplier.into());
+            let b = i64::from(b).wrapping_mul(layer.b_multiplier.into());
+            round_shift(a.wrapping_add(b), layer.right_shift.into(), rounding)
+        };
+        clamp(
+            rounded.wrapping_add(layer.ofm_zero_point.into()),
+            layer.min,
+            layer.max,
+        )
+    })?;
     Some(extents.output)
 }
 
 impl Add {
     pub(crate) fn extents(&self) -> Option<Extents> {
-        elementwise::extents(
-            &self.dims,
-            [(self.a, &self.a_strides), (self.b, &self.b_strides)],
-            self.ofm,
-        )
+        self.operands.extents(1, 1)
     }
 
     pub(crate) fn work(&self) -> Option<u64> {
-        work_of(&self.dims)
+        self.operands.work()
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
@@ -71,8 +61,6 @@ impl Add {
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, _state: u32) {
-        self.a = source(sources, 0);
-        self.b = source(sources, 1);
-        self.ofm = ofm;
+        self.operands.bind(sources, ofm);
     }
 }

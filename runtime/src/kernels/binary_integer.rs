@@ -6,7 +6,7 @@
 use super::elementwise::{self, offset};
 use super::float::function::kinds;
 use super::number::{Number, Value};
-use super::{Extent, Extents, Kernel, source, work_of};
+use super::{Extent, Extents, Kernel};
 use crate::arena::Memory;
 use crate::format::BinaryInteger;
 use crate::kernels::kernel_of;
@@ -75,9 +75,9 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     let (operation, number) = (IntegerOperation::of(layer.kind)?, Number::of(layer.element)?);
     let extents = layer.extents()?;
     let [a_source, b_source, ..] = extents.sources;
-    elementwise::each(&layer.dims, |at, index| {
-        let a = number.read(memory.source(a_source?)?, offset(at, &layer.a_strides))?;
-        let b = number.read(memory.source(b_source?)?, offset(at, &layer.b_strides))?;
+    elementwise::each(&layer.operands.dims, |at, index| {
+        let a = number.read(memory.source(a_source?)?, offset(at, &layer.operands.a_strides))?;
+        let b = number.read(memory.source(b_source?)?, offset(at, &layer.operands.b_strides))?;
         let (Value::Integer(a), Value::Integer(b)) = (a, b) else {
             return None;
         };
@@ -90,15 +90,11 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
 impl BinaryInteger {
     pub(crate) fn extents(&self) -> Option<Extents> {
         let width = Number::of(self.element)?.bytes();
-        elementwise::wide_extents(
-            &self.dims,
-            [(self.a, &self.a_strides, width), (self.b, &self.b_strides, width)],
-            (self.ofm, width),
-        )
+        self.operands.extents(width, width)
     }
 
     pub(crate) fn work(&self) -> Option<u64> {
-        work_of(&self.dims)
+        self.operands.work()
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
@@ -106,8 +102,6 @@ impl BinaryInteger {
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, _state: u32) {
-        self.a = source(sources, 0);
-        self.b = source(sources, 1);
-        self.ofm = ofm;
+        self.operands.bind(sources, ofm);
     }
 }

@@ -5,7 +5,7 @@
 
 use super::elementwise::{self, offset, put};
 use super::number::{Number, Value};
-use super::{Extent, Extents, Kernel, source, work_of};
+use super::{Extent, Extents, Kernel};
 use crate::arena::Memory;
 use crate::format::Compare;
 use crate::kernels::kernel_of;
@@ -20,9 +20,9 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     let number = Number::of(layer.element)?;
     let extents = layer.extents()?;
     let [a_source, b_source, ..] = extents.sources;
-    elementwise::each(&layer.dims, |at, index| {
-        let a = number.read(memory.source(a_source?)?, offset(at, &layer.a_strides))?;
-        let b = number.read(memory.source(b_source?)?, offset(at, &layer.b_strides))?;
+    elementwise::each(&layer.operands.dims, |at, index| {
+        let a = number.read(memory.source(a_source?)?, offset(at, &layer.operands.a_strides))?;
+        let b = number.read(memory.source(b_source?)?, offset(at, &layer.operands.b_strides))?;
         let order = match (a, b) {
             (Value::Real(a), Value::Real(b)) => a.partial_cmp(&b),
             (Value::Integer(a), Value::Integer(b)) => Some(a.cmp(&b)),
@@ -41,15 +41,11 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
 impl Compare {
     pub(crate) fn extents(&self) -> Option<Extents> {
         let width = Number::of(self.element)?.bytes();
-        elementwise::wide_extents(
-            &self.dims,
-            [(self.a, &self.a_strides, width), (self.b, &self.b_strides, width)],
-            (self.ofm, 1),
-        )
+        self.operands.extents(width, 1)
     }
 
     pub(crate) fn work(&self) -> Option<u64> {
-        work_of(&self.dims)
+        self.operands.work()
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
@@ -57,8 +53,6 @@ impl Compare {
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, _state: u32) {
-        self.a = source(sources, 0);
-        self.b = source(sources, 1);
-        self.ofm = ofm;
+        self.operands.bind(sources, ofm);
     }
 }

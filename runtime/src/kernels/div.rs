@@ -4,7 +4,7 @@
 //! Layouts: operands strided, output row-major over `dims`. An operand that is dense like the output may be its own
 //! region.
 
-use super::{Extent, Extents, Kernel, elementwise, source, work_of};
+use super::{Extent, Extents, Kernel};
 use crate::arena::Memory;
 use crate::arith::clamp;
 use crate::format::Div;
@@ -23,18 +23,12 @@ pub const fn kernel() -> Kernel {
 fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     let layer = Div::read(fields)?;
     let extents = layer.extents()?;
-    elementwise::run(
-        memory,
-        &layer.dims,
-        &extents,
-        [&layer.a_strides, &layer.b_strides],
-        |a, b| {
-            let a = i32::from(a).wrapping_sub(layer.a_zero_point.into());
-            let b = i32::from(b).wrapping_sub(layer.b_zero_point.into());
-            let value = i64::from(layer.quotient(a, b)).wrapping_add(layer.ofm_zero_point.into());
-            clamp(value, layer.min, layer.max)
-        },
-    )?;
+    layer.operands.map(memory, &extents, |a, b| {
+        let a = i32::from(a).wrapping_sub(layer.a_zero_point.into());
+        let b = i32::from(b).wrapping_sub(layer.b_zero_point.into());
+        let value = i64::from(layer.quotient(a, b)).wrapping_add(layer.ofm_zero_point.into());
+        clamp(value, layer.min, layer.max)
+    })?;
     Some(extents.output)
 }
 
@@ -66,15 +60,11 @@ impl Div {
     }
 
     pub(crate) fn extents(&self) -> Option<Extents> {
-        elementwise::extents(
-            &self.dims,
-            [(self.a, &self.a_strides), (self.b, &self.b_strides)],
-            self.ofm,
-        )
+        self.operands.extents(1, 1)
     }
 
     pub(crate) fn work(&self) -> Option<u64> {
-        work_of(&self.dims)
+        self.operands.work()
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
@@ -82,8 +72,6 @@ impl Div {
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, _state: u32) {
-        self.a = source(sources, 0);
-        self.b = source(sources, 1);
-        self.ofm = ofm;
+        self.operands.bind(sources, ofm);
     }
 }

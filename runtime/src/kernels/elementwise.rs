@@ -1,7 +1,8 @@
 //! What operators over two broadcast operands share.
 
-use super::{Extent, Extents, MAX_SOURCES, product};
+use super::{Extent, Extents, MAX_SOURCES, product, source, work_of};
 use crate::arena::Memory;
+use crate::format::Pair;
 
 /// Elements from the first to the last one that `dims` reach, both included; `None` for an empty operand.
 pub(super) fn span(dims: &[u32; 4], strides: &[u32; 4]) -> Option<u32> {
@@ -22,13 +23,71 @@ fn is_dense(dims: &[u32; 4], strides: &[u32; 4]) -> bool {
     })
 }
 
-/// Two strided sources of bytes and a row-major output.
-pub(super) fn extents(dims: &[u32; 4], operands: [(u32, &[u32; 4]); 2], ofm: u32) -> Option<Extents> {
-    wide_extents(
-        dims,
-        operands.map(|(offset, strides)| (offset, strides, 1)),
-        (ofm, 1),
-    )
+impl Pair {
+    /// What a record touches whose operands have elements of `width` bytes, and its output of `ofm_width`.
+    pub(super) fn extents(&self, width: u32, ofm_width: u32) -> Option<Extents> {
+        let operands = [(self.a, &self.a_strides, width), (self.b, &self.b_strides, width)];
+        wide_extents(&self.dims, operands, (self.ofm, ofm_width))
+    }
+
+    /// Elements of the output.
+    pub(super) fn work(&self) -> Option<u64> {
+        work_of(&self.dims)
+    }
+
+    /// Says where everything lies.
+    pub(super) fn bind(&mut self, sources: &[u32], ofm: u32) {
+        self.a = source(sources, 0);
+        self.b = source(sources, 1);
+        self.ofm = ofm;
+    }
+
+    /// `ofm[i] = f(a[i], b[i])` over all of the output, of int8.
+    pub(super) fn map(
+        &self,
+        memory: &mut Memory<'_>,
+        extents: &Extents,
+        f: impl Fn(i8, i8) -> i8,
+    ) -> Option<()> {
+        let [a_source, b_source, ..] = extents.sources;
+        let (a_source, b_source) = (a_source?, b_source?);
+        let [d0, d1, d2, d3] = self.dims.map(|extent| extent as usize);
+        let mut ofm_first = 0usize;
+        for i0 in 0..d0 {
+            for i1 in 0..d1 {
+                for i2 in 0..d2 {
+                    for i3 in (0..d3).step_by(BLOCK) {
+                        let at = [i0, i1, i2, i3];
+                        let length = d3.wrapping_sub(i3).min(BLOCK);
+                        let (mut a, mut b) = ([0; BLOCK], [0; BLOCK]);
+                        let [.., a_step] = self.a_strides;
+                        let [.., b_step] = self.b_strides;
+                        gather(
+                            memory.source(a_source)?,
+                            offset(&at, &self.a_strides),
+                            a_step as usize,
+                            a.get_mut(..length)?,
+                        )?;
+                        gather(
+                            memory.source(b_source)?,
+                            offset(&at, &self.b_strides),
+                            b_step as usize,
+                            b.get_mut(..length)?,
+                        )?;
+                        let ofm = memory
+                            .output(extents.output)?
+                            .get_mut(ofm_first..)?
+                            .get_mut(..length)?;
+                        for ((slot, &a), &b) in ofm.iter_mut().zip(&a).zip(&b) {
+                            *slot = f(a as i8, b as i8) as u8;
+                        }
+                        ofm_first = ofm_first.wrapping_add(length);
+                    }
+                }
+            }
+        }
+        Some(())
+    }
 }
 
 /// Strided sources and a row-major output, each with the bytes of its elements. A source may be the output's own region
@@ -109,54 +168,6 @@ fn gather(bytes: &[u8], first: usize, stride: usize, block: &mut [u8]) -> Option
     for slot in block {
         *slot = *bytes.get(index)?;
         index = index.wrapping_add(stride);
-    }
-    Some(())
-}
-
-/// `ofm[i] = f(a[i], b[i])` over all of `dims`.
-pub(super) fn run(
-    memory: &mut Memory<'_>,
-    dims: &[u32; 4],
-    extents: &Extents,
-    [a_strides, b_strides]: [&[u32; 4]; 2],
-    f: impl Fn(i8, i8) -> i8,
-) -> Option<()> {
-    let [a_source, b_source, ..] = extents.sources;
-    let (a_source, b_source) = (a_source?, b_source?);
-    let [d0, d1, d2, d3] = dims.map(|extent| extent as usize);
-    let mut ofm_first = 0usize;
-    for i0 in 0..d0 {
-        for i1 in 0..d1 {
-            for i2 in 0..d2 {
-                for i3 in (0..d3).step_by(BLOCK) {
-                    let at = [i0, i1, i2, i3];
-                    let length = d3.wrapping_sub(i3).min(BLOCK);
-                    let (mut a, mut b) = ([0; BLOCK], [0; BLOCK]);
-                    let [.., a_step] = *a_strides;
-                    let [.., b_step] = *b_strides;
-                    gather(
-                        memory.source(a_source)?,
-                        offset(&at, a_strides),
-                        a_step as usize,
-                        a.get_mut(..length)?,
-                    )?;
-                    gather(
-                        memory.source(b_source)?,
-                        offset(&at, b_strides),
-                        b_step as usize,
-                        b.get_mut(..length)?,
-                    )?;
-                    let ofm = memory
-                        .output(extents.output)?
-                        .get_mut(ofm_first..)?
-                        .get_mut(..length)?;
-                    for ((slot, &a), &b) in ofm.iter_mut().zip(&a).zip(&b) {
-                        *slot = f(a as i8, b as i8) as u8;
-                    }
-                    ofm_first = ofm_first.wrapping_add(length);
-                }
-            }
-        }
     }
     Some(())
 }

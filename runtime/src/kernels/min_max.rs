@@ -4,9 +4,9 @@
 //! region.
 
 use super::table::{ENTRIES, look_up};
-use super::{Extent, Extents, Kernel, elementwise, source, work_of};
+use super::{Extent, Extents, Kernel, source};
 use crate::arena::Memory;
-use crate::format::MinMax;
+use crate::format::{MinMax, Pair};
 use crate::kernels::kernel_of;
 
 /// The kernel of [`MinMax`].
@@ -20,26 +20,28 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     let ([a_table, b_table], _) = memory.constants(extents.constants)?.as_chunks() else {
         return None;
     };
-    elementwise::run(
-        memory,
-        &layer.dims,
-        &extents,
-        [&layer.a_strides, &layer.b_strides],
-        |a, b| {
-            let (a, b) = (look_up(a_table, a as u8) as i8, look_up(b_table, b as u8) as i8);
-            if layer.greatest == 0 { a.min(b) } else { a.max(b) }
-        },
-    )?;
+    layer.operands().map(memory, &extents, |a, b| {
+        let (a, b) = (look_up(a_table, a as u8) as i8, look_up(b_table, b as u8) as i8);
+        if layer.greatest == 0 { a.min(b) } else { a.max(b) }
+    })?;
     Some(extents.output)
 }
 
 impl MinMax {
+    /// The operands and the output, among whose fields the offset of the tables stands.
+    const fn operands(&self) -> Pair {
+        Pair {
+            a: self.a,
+            b: self.b,
+            ofm: self.ofm,
+            dims: self.dims,
+            a_strides: self.a_strides,
+            b_strides: self.b_strides,
+        }
+    }
+
     pub(crate) fn extents(&self) -> Option<Extents> {
-        let extents = elementwise::extents(
-            &self.dims,
-            [(self.a, &self.a_strides), (self.b, &self.b_strides)],
-            self.ofm,
-        )?;
+        let extents = self.operands().extents(1, 1)?;
         Some(Extents {
             constants: Some(Extent {
                 offset: self.constants,
@@ -50,7 +52,7 @@ impl MinMax {
     }
 
     pub(crate) fn work(&self) -> Option<u64> {
-        work_of(&self.dims)
+        self.operands().work()
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {

@@ -3,7 +3,7 @@
 //! Layouts: operands strided, output row-major over `dims`. An operand that is dense like the output may be its own
 //! region.
 
-use super::{Extent, Extents, Kernel, elementwise, source, work_of};
+use super::{Extent, Extents, Kernel};
 use crate::arena::Memory;
 use crate::arith::{FixedScale, requantize};
 use crate::format::Mul;
@@ -18,32 +18,22 @@ fn run(fields: &[u8], memory: &mut Memory<'_>) -> Option<Extent> {
     let layer = Mul::read(fields)?;
     let extents = layer.extents()?;
     let scale = layer.scale();
-    elementwise::run(
-        memory,
-        &layer.dims,
-        &extents,
-        [&layer.a_strides, &layer.b_strides],
-        |a, b| {
-            let a = i32::from(a).wrapping_sub(layer.a_zero_point.into());
-            let b = i32::from(b).wrapping_sub(layer.b_zero_point.into());
-            let acc = a.wrapping_mul(b).wrapping_shl(layer.left_shift.into());
-            requantize(acc, scale, layer.ofm_zero_point, layer.min, layer.max)
-        },
-    )?;
+    layer.operands.map(memory, &extents, |a, b| {
+        let a = i32::from(a).wrapping_sub(layer.a_zero_point.into());
+        let b = i32::from(b).wrapping_sub(layer.b_zero_point.into());
+        let acc = a.wrapping_mul(b).wrapping_shl(layer.left_shift.into());
+        requantize(acc, scale, layer.ofm_zero_point, layer.min, layer.max)
+    })?;
     Some(extents.output)
 }
 
 impl Mul {
     pub(crate) fn extents(&self) -> Option<Extents> {
-        elementwise::extents(
-            &self.dims,
-            [(self.a, &self.a_strides), (self.b, &self.b_strides)],
-            self.ofm,
-        )
+        self.operands.extents(1, 1)
     }
 
     pub(crate) fn work(&self) -> Option<u64> {
-        work_of(&self.dims)
+        self.operands.work()
     }
 
     fn scale(&self) -> FixedScale {
@@ -55,8 +45,6 @@ impl Mul {
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, _state: u32) {
-        self.a = source(sources, 0);
-        self.b = source(sources, 1);
-        self.ofm = ofm;
+        self.operands.bind(sources, ofm);
     }
 }

@@ -9,7 +9,7 @@ use crate::arena::Memory;
 use crate::format::{BinaryF32, PowerF32};
 use crate::kernels::elementwise::{self, element, put};
 use crate::kernels::kernel_of;
-use crate::kernels::{Extent, Extents, Kernel, source, work_of};
+use crate::kernels::{Extent, Extents, Kernel};
 
 /// The kernel of [`BinaryF32`].
 pub const fn kernel() -> Kernel {
@@ -41,9 +41,17 @@ fn run(
 ) -> Option<Extent> {
     let extents = layer.extents()?;
     let [a_source, b_source, ..] = extents.sources;
-    elementwise::each(&layer.dims, |at, index| {
-        let a = element(memory, a_source?, elementwise::offset(at, &layer.a_strides))?;
-        let b = element(memory, b_source?, elementwise::offset(at, &layer.b_strides))?;
+    elementwise::each(&layer.operands.dims, |at, index| {
+        let a = element(
+            memory,
+            a_source?,
+            elementwise::offset(at, &layer.operands.a_strides),
+        )?;
+        let b = element(
+            memory,
+            b_source?,
+            elementwise::offset(at, &layer.operands.b_strides),
+        )?;
         let y = operation(f32::from_le_bytes(*a), f32::from_le_bytes(*b))?;
         put(
             memory,
@@ -57,15 +65,11 @@ fn run(
 
 impl BinaryF32 {
     pub(crate) fn extents(&self) -> Option<Extents> {
-        elementwise::wide_extents(
-            &self.dims,
-            [(self.a, &self.a_strides, WIDTH), (self.b, &self.b_strides, WIDTH)],
-            (self.ofm, WIDTH),
-        )
+        self.operands.extents(WIDTH, WIDTH)
     }
 
     pub(crate) fn work(&self) -> Option<u64> {
-        work_of(&self.dims)
+        self.operands.work()
     }
 
     pub(crate) fn is_valid(&self, _constants: &[u8]) -> bool {
@@ -74,9 +78,7 @@ impl BinaryF32 {
     }
 
     pub(crate) fn bind(&mut self, sources: &[u32], ofm: u32, _constants: u32, _state: u32) {
-        self.a = source(sources, 0);
-        self.b = source(sources, 1);
-        self.ofm = ofm;
+        self.operands.bind(sources, ofm);
     }
 }
 
