@@ -77,8 +77,15 @@ pub(crate) fn codes_read_again(graph: &QuantGraph, inputs: &[Vec<&[u8]>]) -> Opt
         written => written.unwrap(),
     };
     // Parts in reals need the leave to be so.
-    let has_reals = graph.outputs.iter().any(|&output| graph.tensors[output].is_real());
-    let precision = if has_reals { Precision::F32 } else { Precision::Int8 };
+    let has_reals = graph
+        .outputs
+        .iter()
+        .any(|&output| graph.tensors[output].is_real());
+    let precision = if has_reals {
+        Precision::F32
+    } else {
+        Precision::Int8
+    };
     let again = load(&written, precision).unwrap();
     let again = match build(again, &NoSamples, precision) {
         Err(Error::Quantize(QuantizeError::NoSamples)) => return None,
