@@ -4,6 +4,7 @@
 mod algebra;
 mod attention;
 mod computed;
+mod dense_int4;
 mod elementwise;
 mod float;
 mod functions;

@@ -42,6 +42,7 @@ fn macs(layer: &Layer) -> u64 {
         Layer::Conv2d(_)
         | Layer::DepthwiseConv2d(_)
         | Layer::Dense(_)
+        | Layer::DenseInt4(_)
         | Layer::Conv2dF32(_)
         | Layer::ConvNd(_)
         | Layer::ConvNdF32(_)

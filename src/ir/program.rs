@@ -158,7 +158,7 @@ pub struct Program {
 pub struct StoredBytes {
     /// Weights of convolutions and dense layers.
     pub weights: usize,
-    /// Bias, multiplier and shift of their output channels.
+    /// Bias, multiplier and shift of their output channels, and the factors of their blocks.
     pub channels: usize,
 }
 
@@ -203,6 +203,12 @@ impl Program {
                         / r.groups as usize,
                     r.out_c as usize,
                     if r.wide == 0 { INT8 } else { WIDE },
+                ),
+                Layer::DenseInt4(r) => (
+                    r.constants,
+                    r.row_bytes() as usize,
+                    r.out_features as usize,
+                    (INT8.0, INT8.1 + r.blocks_of_row() as usize),
                 ),
                 Layer::DenseF32(r) => (r.constants, r.in_features as usize, r.out_features as usize, REAL),
                 Layer::Add(_)

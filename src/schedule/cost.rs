@@ -41,6 +41,15 @@ pub fn instructions(cost: &Cost, layer: &Layer) -> u64 {
             (output, cost.depthwise_output_q8),
         ],
         Layer::Dense(_) => [(work, cost.dense_mac_q8), (output, cost.dense_output_q8), none],
+        Layer::DenseInt4(layer) => [
+            // Taking a weight out of its byte is about as much as multiplying with it.
+            (work, 2 * cost.dense_mac_q8),
+            (output, cost.dense_output_q8),
+            (
+                output.saturating_mul(layer.blocks_of_row().into()),
+                cost.conv_row_q8,
+            ),
+        ],
         Layer::MaxPool(_) | Layer::AveragePool(_) => {
             [(work, cost.pool_tap_q8), (output, cost.pool_output_q8), none]
         }

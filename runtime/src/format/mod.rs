@@ -7,6 +7,7 @@
 mod control;
 mod elementwise;
 mod float;
+mod int4;
 mod integrity;
 pub mod metadata;
 mod place;
@@ -22,6 +23,7 @@ pub use float::{
     AttentionF32, AveragePoolF32, BinaryF32, Conv2dF32, DenseF32, Dequantize, FillF32, FunctionF32,
     LayerNormF32, MatMulF32, MaxPoolF32, PowerF32, Quantize, RecurrentF32, ReduceF32, SoftmaxF32, UnaryF32,
 };
+pub use int4::DenseInt4;
 #[cfg(feature = "verify")]
 pub use integrity::digest;
 pub use integrity::{checksum, crc32};

@@ -9,6 +9,7 @@ pub mod conv_nd;
 pub mod convert;
 pub mod delay;
 pub mod dense;
+pub mod dense_int4;
 pub mod depthwise;
 pub mod div;
 mod elementwise;
@@ -52,7 +53,7 @@ use crate::format::{ConvNd, ConvNdF32, GridSampleF32, MaxPoolIndicesF32, Resampl
 use crate::format::{
     CumulateF32, GatherElements, GatherRows, NonMaxSuppressionF32, NonZero, Rank, Repeat, Scatter,
 };
-use crate::format::{Div, LayerNorm, Lstm, MatMul, PRelu, Resample};
+use crate::format::{DenseInt4, Div, LayerNorm, Lstm, MatMul, PRelu, Resample};
 use crate::lanes::Portable;
 
 /// What records of one kind are proven and executed by.
@@ -151,6 +152,7 @@ pub static ALL: &[Kernel] = &[
     wide::function::kernel(),
     wide::cast::quantize(),
     wide::cast::dequantize(),
+    dense_int4::kernel(),
 ];
 
 /// The kernels that compute on int8 in integers alone.
@@ -175,6 +177,7 @@ pub static INT8: &[Kernel] = &[
     div::kernel(),
     layer_norm::kernel(),
     lstm::kernel(),
+    dense_int4::kernel(),
 ];
 
 /// The kernels that compute on int16 in integers alone, and those of int8 that only move bytes.
@@ -353,6 +356,7 @@ layers! {
     Function16,
     Quantize16,
     Dequantize16,
+    DenseInt4,
 }
 
 /// Bytes of the three per-channel lists of a constants block: biases, multipliers, shifts.
