@@ -14,5 +14,6 @@ mod reference;
 mod rescale;
 mod rows;
 mod steps;
+mod weight_forms;
 mod wide;
 mod widen;

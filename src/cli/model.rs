@@ -92,8 +92,8 @@ pub(super) struct CompileArgs {
     /// The precision of activations and weights.
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
-    /// What weights are stored as, where a layer can take it: `int8`, one scale per output channel, or
-    /// `int8-per-tensor`, one for all of a layer.
+    /// What weights are stored as: `int8`, one scale per output channel; `int8-per-tensor`, one for all of a layer; in dense layers and
+    /// 1×1 convolutions `int4`, one per output channel, `int4-block32`, `int4-block64`, one for as many weights.
     #[arg(long, value_name = "FORM", default_value = "int8")]
     weight_form: WeightForm,
     /// A TOML file whose table `[quantization]` settles precisions and ranges by name, such as

@@ -245,9 +245,9 @@ fn stored_port<'a>(program: &Program, port: &'a Port) -> Result<StoredPort<'a>, 
     let (scale, zero_point) = match &port.quantization {
         Quantization::PerTensor(params) => (params.scale, params.zero_point),
         Quantization::Plain => (1.0, 0),
-        Quantization::PerChannel { .. } => {
+        Quantization::PerChannel { .. } | Quantization::PerBlock { .. } => {
             return Err(refuse(
-                "one scale for the whole tensor wanted, one per channel found".into(),
+                "one scale for the whole tensor wanted, several found".into(),
             ));
         }
     };

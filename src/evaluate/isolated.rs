@@ -129,7 +129,16 @@ fn dequantized(tensor: &QuantTensor) -> Option<Values> {
     let codes = tensor.data.as_deref()?;
     let (axis, scales, zero_point) = match &tensor.quantization {
         Quantization::PerTensor(params) => (0, vec![params.scale], params.zero_point),
+        Quantization::PerChannel { axis: 0, scales } if matches!(codes.data.dtype(), DType::Narrow(_)) => {
+            let whole = codes.data.len().max(1);
+            return Some(of_blocks(codes, scales, whole, &vec![1; scales.len()]));
+        }
         Quantization::PerChannel { axis, scales } => (*axis, scales.clone(), 0),
+        Quantization::PerBlock {
+            scales,
+            block,
+            factors,
+        } => return Some(of_blocks(codes, scales, *block, factors)),
         Quantization::Plain => return None,
     };
     let count = scales.len();
@@ -141,6 +150,19 @@ fn dequantized(tensor: &QuantTensor) -> Option<Values> {
     ];
     let reals = Op::DequantizeLinear(DequantizeLinear { axis }).eval(&operands);
     reals.ok()?.into_iter().next()
+}
+
+/// The reals of codes in blocks.
+fn of_blocks(codes: &Values, scales: &[f32], block: usize, factors: &[u8]) -> Values {
+    let row = codes.data.len() / scales.len().max(1);
+    let blocks = row.div_ceil(block.max(1));
+    let real = |(i, code): (usize, f64)| {
+        let (channel, place) = (i / row.max(1), i % row.max(1));
+        let factor = factors[channel * blocks + place / block.max(1)];
+        (code * f64::from(scales[channel]) * f64::from(factor)) as f32
+    };
+    let reals = codes.to_f64().into_iter().enumerate().map(real);
+    Values::f32(codes.shape.clone(), reals.collect())
 }
 
 /// Whether the float graph has these values but for quantization.

@@ -204,7 +204,9 @@ impl TensorInfo for QuantTensor {
     fn real_type(&self) -> TensorType {
         let dtype = match self.quantization {
             Quantization::Plain => self.ty.dtype,
-            Quantization::PerTensor(_) | Quantization::PerChannel { .. } => DType::F32,
+            Quantization::PerTensor(_) | Quantization::PerChannel { .. } | Quantization::PerBlock { .. } => {
+                DType::F32
+            }
         };
         TensorType::new(dtype, self.ty.shape.clone())
     }

@@ -32,7 +32,7 @@ use std::fmt::{self, Debug, Display, Write};
 use super::{Graph, Handle};
 use crate::op::data::with_elements;
 use crate::op::quant::Quantization;
-use crate::op::tensor::Values;
+use crate::op::tensor::{Data, Values};
 
 pub use parse::{ParseError, ParseErrorKind, TensorParts, TextTensor, parse};
 
@@ -148,6 +148,18 @@ impl<T: TextTensor> Display for Typed<'_, T> {
             Some(Quantization::PerChannel { axis, scales }) => {
                 write!(f, " axis {axis} scales ")?;
                 let values = Values::f32([scales.len()], scales.clone());
+                write_values(f, &values, self.constants)?;
+            }
+            Some(Quantization::PerBlock {
+                scales,
+                block,
+                factors,
+            }) => {
+                write!(f, " block {block} scales ")?;
+                let values = Values::f32([scales.len()], scales.clone());
+                write_values(f, &values, self.constants)?;
+                f.write_str(" factors ")?;
+                let values = Values::new([factors.len()], Data::U8(factors.clone()));
                 write_values(f, &values, self.constants)?;
             }
         }

@@ -116,6 +116,15 @@ pub enum VerifyError {
         axis: usize,
         found: usize,
     },
+    /// Blocks of weights that do not cover them, or a factor of zero.
+    #[error("`{tensor}` ({ty}) has {found} factors above 0 for blocks of {block}, wanted {wanted}")]
+    Blocks {
+        tensor: String,
+        ty: TensorType,
+        block: usize,
+        wanted: usize,
+        found: usize,
+    },
     /// A body that is not there, or not of its node's types.
     #[error("{operator} `{node}` repeats body {body}: {reason}")]
     Body {
@@ -277,7 +286,7 @@ fn check_quantization(name: &str, ty: &TensorType, quantization: &Quantization) 
     let Some((least, greatest)) = integer_range(ty.dtype) else {
         return match quantization {
             Quantization::Plain => Ok(()),
-            Quantization::PerTensor(_) | Quantization::PerChannel { .. } => {
+            Quantization::PerTensor(_) | Quantization::PerChannel { .. } | Quantization::PerBlock { .. } => {
                 Err(VerifyError::QuantizedReals {
                     tensor: name.into(),
                     dtype: ty.dtype,
@@ -306,6 +315,33 @@ fn check_quantization(name: &str, ty: &TensorType, quantization: &Quantization) 
                     ty: ty.clone(),
                     axis: *axis,
                     found: scales.len(),
+                });
+            }
+            scales.iter().try_for_each(|&s| scale(s))
+        }
+        Quantization::PerBlock {
+            scales,
+            block,
+            factors,
+        } => {
+            let (channels, row) = (ty.shape.first().copied(), ty.shape.last().copied().unwrap_or(1));
+            let is_one_row = ty.shape.iter().skip(1).product::<usize>() == row;
+            if channels != Some(scales.len()) {
+                return Err(VerifyError::ScaleCount {
+                    tensor: name.into(),
+                    ty: ty.clone(),
+                    axis: 0,
+                    found: scales.len(),
+                });
+            }
+            let wanted = scales.len() * usize::div_ceil(row, (*block).max(1));
+            if *block == 0 || !is_one_row || factors.len() != wanted || factors.contains(&0) {
+                return Err(VerifyError::Blocks {
+                    tensor: name.into(),
+                    ty: ty.clone(),
+                    block: *block,
+                    wanted,
+                    found: factors.iter().filter(|&&factor| factor > 0).count(),
                 });
             }
             scales.iter().try_for_each(|&s| scale(s))

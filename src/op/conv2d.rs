@@ -8,7 +8,7 @@ use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values};
 use super::window::{extents_fit, is_small_batch, per_image};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, Window, convolve, expect, gemm};
-use super::{movement, real, rescale, wide};
+use super::{int4, movement, real, rescale, wide};
 use crate::target::Target;
 use tinsmith_runtime::format::DepthwiseConv2d;
 use tinsmith_runtime::kernels::Layer;
@@ -104,6 +104,9 @@ impl Operator for Conv2d {
         if wide::computes(inputs, outputs)? {
             return wide::convolution(self, inputs, outputs[0]);
         }
+        if int4::is_int4(inputs) {
+            return int4::convolution(self, inputs, outputs[0]);
+        }
         let layer = rescale::weighted(inputs, outputs[0], self.clamp)?;
         let (x, y) = (&inputs[0].ty.shape, &outputs[0].ty.shape);
         let record = tinsmith_runtime::format::Conv2d {
@@ -162,6 +165,11 @@ impl Operator for Conv2d {
 }
 
 impl Conv2d {
+    /// Whether its weights may be int4: each output pixel is a product of one input pixel.
+    pub fn takes_int4(&self) -> bool {
+        self.window.kernel == [1, 1] && self.window.pads == [0; 4] && self.groups == 1
+    }
+
     /// The weights, packed.
     pub(crate) fn pack<T: Element>(&self, weights: &Values) -> convolve::Weights<T> {
         let elements = T::of(&weights.data).expect("the type check found one float type");

@@ -8,7 +8,7 @@ use super::lower::{KernelCall, Operand};
 use super::quant::{QuantTensor, Range};
 use super::tensor::{DType, Data, TensorType, Values};
 use super::{Clamp, Constraint, LowerError, Lowered, OpError, Operator, expect, gemm};
-use super::{movement, real, rescale, wide};
+use super::{int4, movement, real, rescale, wide};
 use crate::target::Target;
 use tinsmith_runtime::kernels::Layer;
 use tinsmith_runtime::lanes::Packing;
@@ -71,6 +71,9 @@ impl Operator for Dense {
         }
         if wide::computes(inputs, outputs)? {
             return wide::dense(self.clamp, inputs, outputs[0]);
+        }
+        if int4::is_int4(inputs) {
+            return int4::dense(self.clamp, inputs, outputs[0]);
         }
         let layer = rescale::weighted(inputs, outputs[0], self.clamp)?;
         let (in_features, out_features) = (layer.rows[0].len(), layer.rows.len());

@@ -33,6 +33,7 @@ mod gather_nd;
 pub(crate) mod gemm;
 mod geometry;
 mod grid_sample;
+mod int4;
 mod layer_norm;
 mod layer_norm_codes;
 mod lookup;

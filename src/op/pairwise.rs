@@ -21,7 +21,7 @@ pub(super) fn one_value(tensor: &QuantTensor) -> Option<Dyadic> {
             Dyadic::steps(code - params.zero_point, params.scale)
         }
         Quantization::Plain => Dyadic::new(*values.as_f32()?.first()?),
-        Quantization::PerChannel { .. } => None,
+        Quantization::PerChannel { .. } | Quantization::PerBlock { .. } => None,
     }
 }
 

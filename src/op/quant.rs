@@ -47,8 +47,29 @@ pub enum Quantization {
         /// One scale per channel.
         scales: Vec<f32>,
     },
+    /// Weights (int4): zero point 0, one scale per index of axis 0. The numbers of one index lie along the last axis, all
+    /// others between having an extent of 1, in blocks, each of which counts a whole number of times:
+    /// `real = scales[o] · factors[o][b] · q`.
+    PerBlock {
+        /// One scale per output channel.
+        scales: Vec<f32>,
+        /// Numbers of a block, at least 1; the last one of a channel may have fewer.
+        block: usize,
+        /// One factor per channel and block, at least 1.
+        factors: Vec<u8>,
+    },
     /// Not quantized: reals or indices.
     Plain,
+}
+
+impl Quantization {
+    /// The scales of a layer's weights, one per output channel: in steps of these times the input's scale a bias counts.
+    pub fn channel_scales(&self) -> Option<&[f32]> {
+        match self {
+            Self::PerChannel { axis: 0, scales } | Self::PerBlock { scales, .. } => Some(scales),
+            Self::PerChannel { .. } | Self::PerTensor(_) | Self::Plain => None,
+        }
+    }
 }
 
 /// A tensor of a [`crate::ir::QuantGraph`].

@@ -330,19 +330,17 @@ impl Quantizer<'_> {
                 node.op.name(),
                 node.name,
                 quantized.coarser.len(),
-                quantized.form.most()
+                quantized.grid.form.codes().1
             ));
         }
         let bias_scales = quantized
+            .grid
             .scales
             .iter()
             .map(|scale| scale * params.scale)
             .collect();
-        let weights = self.constant(
-            &tensor.name,
-            Values::new(shape, Data::I8(quantized.codes.clone())),
-            quantized.scales.clone(),
-        );
+        let (values, quantization) = quantized.stored(&shape);
+        let weights = self.constant(&tensor.name, values, quantization);
         let mut inputs = vec![self.activation(x), weights];
         if bias.is_some() || quantized.bias.iter().any(|&bias| bias != 0) {
             let values = Values::new([channels], Data::I32(quantized.bias.clone()));
@@ -350,7 +348,11 @@ impl Quantizer<'_> {
                 Some((tensor, _)) => tensor.name.clone(),
                 None => format!("{}/bias", node.name),
             };
-            inputs.push(self.constant(&name, values, bias_scales));
+            let quantization = Quantization::PerChannel {
+                axis: 0,
+                scales: bias_scales,
+            };
+            inputs.push(self.constant(&name, values, quantization));
         }
         Some(inputs)
     }
@@ -367,20 +369,20 @@ impl Quantizer<'_> {
             };
             let shape = tensor.ty.shape.clone();
             let quantized = weights::quantize(values, shape[0], &[], 1.0, WeightForm::Int8);
-            let values = Values::new(shape, Data::I8(quantized.codes));
-            inputs[position] = self.constant(&tensor.name, values, quantized.scales);
+            let (values, quantization) = quantized.stored(&shape);
+            inputs[position] = self.constant(&tensor.name, values, quantization);
         }
         self.out.notes.push(about_lstm(node));
         Some(inputs)
     }
 
-    /// A constant with a scale per output channel. Two layers may share weights and quantize them apart.
-    fn constant(&mut self, name: &str, values: Values, scales: Vec<f32>) -> Handle<QuantTensor> {
+    /// A constant with its scales. Two layers may share weights and quantize them apart.
+    fn constant(&mut self, name: &str, values: Values, quantization: Quantization) -> Handle<QuantTensor> {
         let name = self.unused(name);
         self.out.tensors.push(QuantTensor {
             name,
             ty: values.ty(),
-            quantization: Quantization::PerChannel { axis: 0, scales },
+            quantization,
             model_dtype: DType::F32,
             data: Some(Arc::new(values)),
         })

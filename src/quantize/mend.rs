@@ -173,7 +173,7 @@ impl Layer<'_> {
                 match moments.round(
                     &self.constants,
                     self.input_scale,
-                    now.form,
+                    now.grid.form,
                     way == Way::MoveAndRound,
                 ) {
                     Some(made) => made,

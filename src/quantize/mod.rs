@@ -35,6 +35,7 @@ mod steps;
 mod subset;
 mod sweep;
 mod weight_form;
+mod weight_grid;
 mod weights;
 
 use std::str::FromStr;
@@ -276,12 +277,9 @@ fn calibrated(
         observed.ranges(options.calibrator)
     };
     observed.pin(graph, &options.pins, &mut ranges);
-    let mut scheme = Scheme::new(
-        graph,
-        precisions,
-        sources.params(graph, &ranges),
-        &options.pins.weights(graph, options.weights),
-    );
+    let wished = options.pins.weights(graph, options.weights);
+    let forms = weight_form::settle(graph, &wished);
+    let mut scheme = Scheme::new(graph, precisions, sources.params(graph, &ranges), &forms);
     let mended = sweep::run(graph, &mut scheme, &subset, options.steps, progress)?;
     if options.steps != Steps::NONE {
         graph.notes.push(format!(

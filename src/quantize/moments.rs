@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::patches::Patches;
 use super::scheme::Constants;
 use super::weight_form::WeightForm;
+use super::weight_grid::WeightGrid;
 use super::weights::{self, Weights};
 use crate::op::gemm;
 
@@ -59,18 +60,16 @@ impl Moments {
         let nearest: Vec<f32> = reals.iter().map(|&real| real as f32).collect();
         let bias = constants.bias.unwrap_or(&[]);
         let mut made = weights::quantize(&nearest, constants.channels(), bias, input_scale, form);
-        let scales: Vec<f64> = made.scales.iter().copied().map(f64::from).collect();
         let chunk_rows = CHUNK.min(rows.max(1));
+        let Weights { grid, codes, .. } = &mut made;
         for (group, factor) in factors.iter().enumerate() {
             let first = group * rows;
             let part = first * depth..(first + rows) * depth;
-            let codes = made.codes[part.clone()].par_chunks_mut(chunk_rows * depth);
+            let chunks = codes[part.clone()].par_chunks_mut(chunk_rows * depth);
             let reals = reals[part].par_chunks(chunk_rows * depth);
-            let scales = scales[first..first + rows].par_chunks(chunk_rows);
-            codes
-                .zip(reals)
-                .zip(scales)
-                .for_each(|((codes, reals), scales)| factor.round(reals, scales, codes, form));
+            chunks.zip(reals).enumerate().for_each(|(chunk, (codes, reals))| {
+                factor.round(reals, grid, first + chunk * chunk_rows, codes);
+            });
         }
         // Other codes may sum up to more.
         let bias: Vec<f64> = match constants.bias {
@@ -233,9 +232,9 @@ impl Factor {
         }
     }
 
-    /// Rounds rows of weights, each under its scale, to codes.
-    fn round(&self, rows: &[f64], scales: &[f64], codes: &mut [i8], form: WeightForm) {
-        let (depth, count) = (self.depth, scales.len());
+    /// Rounds rows of weights, those of the channels from `first` on, to codes.
+    fn round(&self, rows: &[f64], grid: &WeightGrid, first: usize, codes: &mut [i8]) {
+        let (depth, count) = (self.depth, rows.len() / self.depth.max(1));
         // What each weight is off by, `[depth][count]` in the factor's order.
         let mut left = vec![0.0; rows.len()];
         for at in (0..depth).rev() {
@@ -251,9 +250,9 @@ impl Factor {
             let pivot = self.r[at * depth + at];
             for (row, own) in own.iter_mut().enumerate() {
                 let real = rows[row * depth + i];
-                let code = form.code((real + *own / pivot) as f32, scales[row] as f32);
+                let code = grid.code(first + row, i, (real + *own / pivot) as f32);
                 codes[row * depth + i] = code;
-                *own = real - f64::from(code) * scales[row];
+                *own = real - f64::from(code) * f64::from(grid.step(first + row, i));
             }
         }
     }

@@ -5,7 +5,7 @@
 //! name = "head/*"            # `*` stands for any characters, `?` for one; or:
 //! operator = "Softmax"       # every node of this operator
 //! precision = "f32"          # and
-//! weights = "int8-per-tensor"
+//! weights = "int8-per-tensor"  # or "int4", "int4-block32", …: what `--weight-form` takes
 //!
 //! [[quantization.tensors]]
 //! name = "logits"
@@ -126,12 +126,12 @@ impl Pins {
         graph.nodes.iter().map(of).collect()
     }
 
-    /// The form of every node's weights, by node; `usual` where nothing is settled.
+    /// The form that is wished for every node's weights, by node; `usual` where nothing is settled.
     pub(super) fn weights(&self, graph: &FloatGraph, usual: WeightForm) -> Vec<WeightForm> {
         let of = |node: &Node<FloatTensor>| {
             let pins = self.nodes.iter().filter(|pin| pin.matches(graph, node));
             let pinned = pins.filter_map(|pin| pin.weights).next_back();
-            pinned.unwrap_or(usual).for_op(&node.op)
+            pinned.unwrap_or(usual)
         };
         graph.nodes.iter().map(of).collect()
     }

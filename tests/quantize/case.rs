@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tinsmith::ir::{Handle, Node, QuantGraph};
 use tinsmith::op::Op;
 use tinsmith::op::quant::{QuantParams, QuantTensor, Quantization};
-use tinsmith::op::tensor::{DType, Data, TensorType, Values};
+use tinsmith::op::tensor::{DType, Data, Narrow, TensorType, Values};
 use tinsmith::simulate::Simulator;
 use tinsmith::target::Target;
 use tinsmith::{emit, schedule};
@@ -140,6 +140,40 @@ impl Case {
             ty: values.ty(),
             quantization: Quantization::PerChannel { axis: 0, scales },
             model_dtype: DType::I8,
+            data: Some(Arc::new(values)),
+        })
+    }
+
+    /// int4 weights with one scale per output channel, or with blocks.
+    pub(crate) fn int4_weights(&mut self, shape: &[usize], block: Option<usize>) -> Tensor {
+        let len: usize = shape.iter().product();
+        let codes = self.random.codes(len).into_iter().map(|code| code as u8 & 15);
+        let values = Values::new(shape, Data::Narrow(Narrow::I4, codes.collect()));
+        // Short, so that a scale times a factor is an f32.
+        let scale = |random: &mut Random| (1 + random.next() % 4095) as f32 / (1 << 20) as f32;
+        let scales: Vec<f32> = (0..shape[0]).map(|_| scale(&mut self.random)).collect();
+        let quantization = match block {
+            None => Quantization::PerChannel { axis: 0, scales },
+            Some(block) => {
+                let blocks = shape[shape.len() - 1].div_ceil(block);
+                // Without a common divisor, which would count as part of the scale.
+                let factor = |i: usize| match i % blocks {
+                    0 => 1,
+                    _ => 1 + (self.random.next() % 31) as u8,
+                };
+                let factors = (0..shape[0] * blocks).map(factor).collect();
+                Quantization::PerBlock {
+                    scales,
+                    block,
+                    factors,
+                }
+            }
+        };
+        self.graph.tensors.push(QuantTensor {
+            name: "weights".into(),
+            ty: values.ty(),
+            quantization,
+            model_dtype: DType::F32,
             data: Some(Arc::new(values)),
         })
     }

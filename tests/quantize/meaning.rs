@@ -27,6 +27,19 @@ fn dequantize(tensor: &QuantTensor, values: &Values, bias_steps: Option<&[f64]>)
                 .map(|(i, &code)| code as f64 * step(i / row))
                 .collect()
         }
+        Quantization::PerBlock {
+            scales,
+            block,
+            factors,
+        } => {
+            let row = values.data.len() / scales.len();
+            let step = |i: usize| {
+                let factor = factors[i / row * row.div_ceil(*block) + i % row / block];
+                f64::from(scales[i / row]) * f64::from(factor)
+            };
+            let codes = codes().into_iter().enumerate();
+            codes.map(|(i, code)| code as f64 * step(i)).collect()
+        }
     };
     Values::new(values.shape.clone(), Data::F64(reals))
 }
@@ -44,9 +57,7 @@ pub(crate) fn run(graph: &QuantGraph, inputs: &[Values]) -> Vec<Option<Values>> 
     for node in &graph.nodes {
         // A bias counts in steps of exactly the input's scale times the weights'.
         let bias_steps: Option<Vec<f64>> = node.inputs.get(1).and_then(|&weights| {
-            let Quantization::PerChannel { scales, .. } = &graph.tensors[weights].quantization else {
-                return None;
-            };
+            let scales = graph.tensors[weights].quantization.channel_scales()?;
             let input = f64::from(graph.tensors[node.inputs[0]].params().unwrap().scale);
             Some(scales.iter().map(|&scale| input * f64::from(scale)).collect())
         });

@@ -9,7 +9,7 @@ use tinsmith::quantize::{self, Calibrator, Effort, Options, Quantized, Step, Ste
 use super::meaning;
 
 /// Samples in memory.
-struct Memory(Vec<Values>);
+pub(super) struct Memory(pub(super) Vec<Values>);
 
 impl Samples for Memory {
     fn len(&self) -> usize {
@@ -22,21 +22,21 @@ impl Samples for Memory {
 }
 
 /// A generator of reproducible numbers between −1 and 1.
-struct Noise(u32);
+pub(super) struct Noise(pub(super) u32);
 
 impl Noise {
-    fn next(&mut self) -> f32 {
+    pub(super) fn next(&mut self) -> f32 {
         self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (self.0 >> 8) as f32 / (1 << 23) as f32 - 1.0
     }
 
-    fn take(&mut self, n: usize) -> Vec<f32> {
+    pub(super) fn take(&mut self, n: usize) -> Vec<f32> {
         (0..n).map(|_| self.next()).collect()
     }
 }
 
 /// A 1×1 convolution as text: its constants, and the node.
-fn pointwise(
+pub(super) fn pointwise(
     name: &str,
     input: &str,
     [inputs, outputs]: [usize; 2],
@@ -53,10 +53,10 @@ fn pointwise(
 }
 
 const RELU: &str = "{\"min\":0.0}";
-const OPEN: &str = "{}";
+pub(super) const OPEN: &str = "{}";
 
 /// A graph over `x` of 8×8 pixels.
-fn graph(channels: usize, nodes: &[String], output: &str) -> FloatGraph {
+pub(super) fn graph(channels: usize, nodes: &[String], output: &str) -> FloatGraph {
     let text = format!(
         "graph \"needy\"\ninput %x: f32[1,8,8,{channels}]\n{}output %{output}\n",
         nodes.concat()
@@ -65,7 +65,12 @@ fn graph(channels: usize, nodes: &[String], output: &str) -> FloatGraph {
 }
 
 /// `n` samples of 8×8 pixels.
-fn samples(seed: u32, n: usize, channels: usize, mut pixel: impl FnMut(&mut Noise) -> Vec<f32>) -> Memory {
+pub(super) fn samples(
+    seed: u32,
+    n: usize,
+    channels: usize,
+    mut pixel: impl FnMut(&mut Noise) -> Vec<f32>,
+) -> Memory {
     let mut noise = Noise(seed);
     let sample = |_| {
         let pixels = (0..64).flat_map(|_| pixel(&mut noise));
@@ -75,7 +80,7 @@ fn samples(seed: u32, n: usize, channels: usize, mut pixel: impl FnMut(&mut Nois
 }
 
 /// The mean squared error of the graph's output over samples that calibration does not see.
-fn loss(graph: &FloatGraph, calibration: &Memory, others: &Memory, options: &Options) -> f64 {
+pub(super) fn loss(graph: &FloatGraph, calibration: &Memory, others: &Memory, options: &Options) -> f64 {
     let Quantized { float, quant } =
         quantize::run(graph.clone(), calibration, options, &|_, _, _| ()).unwrap();
     let input = quant.tensors[quant.inputs[0]].params().unwrap();

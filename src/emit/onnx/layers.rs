@@ -40,10 +40,10 @@ fn bias(w: &mut Writer<'_>, node: &Node<QuantTensor>) -> Result<Option<String>, 
     }
     let name = match (
         &tensor.data,
-        &weights.quantization,
+        weights.quantization.channel_scales(),
         w.tensor(node.inputs[0]).params(),
     ) {
-        (Some(values), Quantization::PerChannel { scales, .. }, Some(params)) => {
+        (Some(values), Some(scales), Some(params)) => {
             let steps = scales.iter().map(|scale| scale * params.scale);
             let steps: Vec<f32> = steps.collect();
             let codes = w.constant("bias", values);

@@ -23,7 +23,10 @@ impl Writer<'_> {
                 let reals = self.dequantized(input, &name);
                 self.settle(input, Order::Own, reals);
             }
-            Quantization::PerTensor(_) | Quantization::PerChannel { .. } | Quantization::Plain => {
+            Quantization::PerTensor(_)
+            | Quantization::PerChannel { .. }
+            | Quantization::PerBlock { .. }
+            | Quantization::Plain => {
                 let wanted = self.dtype(input);
                 let reals = self.cast(name, tensor.model_dtype, wanted);
                 self.write(input, Order::Own, reals);

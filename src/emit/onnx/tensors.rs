@@ -1,8 +1,8 @@
 //! Under which names tensors are to be had: as reals, in either order, and as codes.
 
-use super::message;
 use super::order::{Order, axis_in, to_channels_first, to_channels_last, transposed};
 use super::writer::{Writer, fresh};
+use super::{NEWEST_OPSET, message};
 use crate::ir::Handle;
 use crate::op::quant::{QuantParams, QuantTensor, Quantization};
 use crate::op::tensor::{DType, Data, Shape, Values};
@@ -201,7 +201,27 @@ impl Writer<'_> {
             Quantization::PerChannel { axis, scales } => {
                 let axis = axis_in(order, *axis, rank);
                 let codes = self.constant("codes", values);
+                if matches!(values.data.dtype(), DType::Narrow(_)) {
+                    self.need(NEWEST_OPSET);
+                }
                 self.per_channel(&codes, scales, axis)
+            }
+            Quantization::PerBlock {
+                scales,
+                block,
+                factors,
+            } => {
+                let codes = self.constant("codes", values);
+                let axis = axis_in(order, rank - 1, rank);
+                let blocks = factors.len() / scales.len().max(1);
+                let steps = factors.iter().enumerate();
+                let steps = steps.map(|(i, &factor)| scales[i / blocks.max(1)] * f32::from(factor));
+                let mut shape = values.shape.clone();
+                shape[axis] = blocks;
+                let steps = self.constant("scales", &Values::f32(shape, steps.collect()));
+                self.need(NEWEST_OPSET);
+                let attributes = vec![message::count("axis", axis), message::count("block_size", *block)];
+                self.add("DequantizeLinear", &[&codes, &steps], attributes)
             }
         };
         self.scope = scope;

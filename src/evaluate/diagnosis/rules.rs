@@ -8,8 +8,6 @@ use super::statistics::{Channel, Statistics};
 use crate::evaluate::isolated::{Constant, Place};
 use crate::ir::{FloatGraph, QuantGraph};
 use crate::op::Op;
-use crate::op::quant::Quantization;
-use crate::op::tensor::Values;
 
 /// Fewer samples than this are few.
 const FEW: usize = 16;
@@ -212,18 +210,18 @@ fn of_weights(float: &FloatGraph, place: &Place<'_>) -> Cause {
     let mut coarser = 0;
     let mut worst: Option<(f64, usize)> = None;
     for Constant { position, tensor, .. } in &place.constants {
-        let rows = match &tensor.quantization {
-            Quantization::PerChannel { axis: 0, scales } => scales.len(),
-            Quantization::PerChannel { .. } | Quantization::PerTensor(_) | Quantization::Plain => 1,
-        };
-        let codes = tensor.data.as_deref().and_then(Values::as_i8);
+        let scales = tensor.quantization.channel_scales().unwrap_or(&[]);
+        let rows = scales.len().max(1);
         let twin = place.node.map(|node| float.nodes[node].inputs[*position]);
         let reals = twin.and_then(|twin| float.tensors[twin].data.as_deref()?.as_f32());
-        let (Some(codes), Some(reals)) = (codes, reals) else {
+        let (Some(data), Some(reals)) = (&tensor.data, reals) else {
             continue;
         };
-        let row_len = codes.len().div_ceil(rows.max(1)).max(1);
-        for row in codes.chunks(row_len) {
+        let row_len = reals.len().div_ceil(rows).max(1);
+        // Only int8 weights use all their steps, and only rows that share no scale all of them each.
+        let is_shared = scales.windows(2).all(|pair| pair[0] == pair[1]);
+        let codes = data.as_i8().unwrap_or(&[]);
+        for row in codes.chunks(if is_shared { codes.len().max(1) } else { row_len }) {
             let most = row.iter().map(|code| code.unsigned_abs()).max();
             coarser += usize::from(most.is_some_and(|most| most > 0 && most < FULL / 2));
         }

@@ -157,6 +157,23 @@ impl<'a> Cursor<'a> {
             }
             let scales = self.list("a scale")?;
             Some(Quantization::PerChannel { axis, scales })
+        } else if self.accept("block ") {
+            let block = self.number("the numbers of a block")?;
+            self.expect("scales ")?;
+            if self.rest.starts_with("summary") {
+                return Err(ParseErrorKind::Summary);
+            }
+            let scales = self.list("a scale")?;
+            self.expect("factors ")?;
+            if self.rest.starts_with("summary") {
+                return Err(ParseErrorKind::Summary);
+            }
+            let factors = self.list("a factor")?;
+            Some(Quantization::PerBlock {
+                scales,
+                block,
+                factors,
+            })
         } else {
             None
         };

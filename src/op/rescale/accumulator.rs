@@ -24,12 +24,12 @@ pub struct Overflow {
 /// # Errors
 /// Where a partial sum of `folded_bias + Σ x·w` or of `bias + Σ (x − zero_point)·w`, in some order, may leave `i32`.
 pub fn accumulator(
-    weights: impl Iterator<Item = i8>,
+    weights: impl Iterator<Item = impl Into<i64>>,
     bias: i64,
     zero_point: i32,
 ) -> Result<Accumulator, Overflow> {
     let (mut positive, mut negative) = (0i64, 0i64);
-    for weight in weights.map(i64::from) {
+    for weight in weights.map(Into::into) {
         if weight > 0 {
             positive += weight;
         } else {

@@ -35,8 +35,8 @@ pub use quotient::{QuotientScale, quotient};
 pub use ratio::{on_grid, ratio};
 pub use solve::{Codes, Fit, Reach, Solved, left_shift, solve};
 pub use table::{binary_constant, requantize, tabulate, unary};
+pub(crate) use weighted::{Rescaled, activation, rescaled, shift_that_fits, weights};
 pub use weighted::{Weighted, weighted};
-pub(crate) use weighted::{activation, shift_that_fits, weights};
 
 use super::lower::{InexactChannel, Proof};
 use tinsmith_runtime::Rounding;

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use tinsmith_runtime::format::CONSTANT_ALIGN;
 
-use super::accumulator::{Accumulator, accumulator};
+use super::accumulator::{Accumulator, Overflow, accumulator};
 use super::factor::Factor;
 use super::solve::{Codes, Reach, Solved, left_shift, solve};
 use crate::op::lower::{LowerError, Proof};
@@ -31,6 +31,23 @@ pub struct Weighted<'a> {
     pub proof: Proof,
 }
 
+/// All of a layer of weighted sums but its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rescaled {
+    /// See [`Weighted::head`].
+    pub(crate) head: Vec<u8>,
+    /// See [`Weighted::padding_bytes`].
+    pub(crate) padding_bytes: usize,
+    /// What padding taps read.
+    pub(crate) input_zero_point: i8,
+    /// What the accumulator is shifted left by.
+    pub(crate) left_shift: u8,
+    /// Zero point and clamp of the output.
+    pub(crate) codes: Codes,
+    /// The proof of every channel.
+    pub(crate) proof: Proof,
+}
+
 /// Solves every channel of a layer with inputs `x`, weights (output channels outermost) and optionally a bias, which
 /// counts in steps of exactly the input's scale times the weights'.
 ///
@@ -42,20 +59,55 @@ pub fn weighted<'a>(
     output: &QuantTensor,
     clamp: Clamp,
 ) -> Result<Weighted<'a>, LowerError> {
+    let (weights, scales) = weights(inputs.get(1).copied())?;
+    let rows: Vec<&[i8]> = weights.chunks(weights.len() / scales.len()).collect();
+    let sum = |channel: usize, bias, zero_point| {
+        let row: &[i8] = rows[channel];
+        accumulator(row.iter().copied(), bias, zero_point)
+    };
+    let Rescaled {
+        head,
+        padding_bytes,
+        input_zero_point,
+        left_shift,
+        codes,
+        proof,
+    } = rescaled(inputs, output, clamp, scales, sum)?;
+    Ok(Weighted {
+        rows,
+        head,
+        padding_bytes,
+        input_zero_point,
+        left_shift,
+        codes,
+        proof,
+    })
+}
+
+/// The same of weights of any kind, with a scale for each output channel: `sum` gives the accumulator of a channel with a bias
+/// and an input zero point.
+///
+/// # Errors
+/// As [`weighted`].
+pub(crate) fn rescaled(
+    inputs: &[&QuantTensor],
+    output: &QuantTensor,
+    clamp: Clamp,
+    scales: &[f32],
+    sum: impl Fn(usize, i64, i32) -> Result<Accumulator, Overflow>,
+) -> Result<Rescaled, LowerError> {
     let x = activation(inputs.first().copied(), "input")?;
     let y = activation(Some(output), "output")?;
-    let (weights, scales) = weights(inputs.get(1).copied())?;
     let channels = scales.len();
     let bias = inputs.get(2).map_or(Ok(&[][..]), |bias| biases(bias, channels))?;
-    let rows: Vec<&[i8]> = weights.chunks(weights.len() / channels).collect();
     let codes = Codes::new(y, clamp);
 
     let mut problems = Vec::new();
     let mut sums = Vec::with_capacity(channels);
     let mut factors = Vec::with_capacity(channels);
-    for (channel, row) in rows.iter().enumerate() {
+    for (channel, &scale) in scales.iter().enumerate() {
         let bias = bias.get(channel).copied().unwrap_or(0);
-        match accumulator(row.iter().copied(), bias.into(), x.zero_point) {
+        match sum(channel, bias.into(), x.zero_point) {
             Ok(sum) => sums.push(sum),
             Err(overflow) => problems.push(
                 OpError::new(format!(
@@ -66,7 +118,7 @@ pub fn weighted<'a>(
                 .with_help("split the layer's inputs in two layers and add their results"),
             ),
         }
-        match Factor::new(&[x.scale, scales[channel]], &[y.scale], 1) {
+        match Factor::new(&[x.scale, scale], &[y.scale], 1) {
             Some(factor) => factors.push(factor),
             None => problems.push(OpError::new(format!(
                 "output channel {channel} has a scale that is not positive and finite"
@@ -93,8 +145,7 @@ pub fn weighted<'a>(
         proof.record(channel, factor.to_f64(), solved.fit, solved.scale.rounding);
     }
     let (head, padding_bytes) = head(&sums, &solved);
-    Ok(Weighted {
-        rows,
+    Ok(Rescaled {
         head,
         padding_bytes,
         input_zero_point: x.zero_point as i8, // an int8 activation's
@@ -164,9 +215,12 @@ pub(crate) fn weights(tensor: Option<&QuantTensor>) -> Result<(&[i8], &[f32]), O
         {
             Ok((elements, scales))
         }
-        Quantization::PerChannel { .. } | Quantization::PerTensor(_) | Quantization::Plain => Err(
-            OpError::new("the weights do not have one scale per output channel, with zero point 0"),
-        ),
+        Quantization::PerChannel { .. }
+        | Quantization::PerBlock { .. }
+        | Quantization::PerTensor(_)
+        | Quantization::Plain => Err(OpError::new(
+            "the weights do not have one scale per output channel, with zero point 0",
+        )),
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn computes(inputs: &[&QuantTensor], outputs: &[&QuantTensor]) -> Res
     }
     let is_other = |input: &&&QuantTensor| match input.quantization {
         Quantization::PerTensor(_) => input.ty.dtype != DType::I16 && input.data.is_none(),
-        Quantization::PerChannel { .. } => false,
+        Quantization::PerChannel { .. } | Quantization::PerBlock { .. } => false,
         Quantization::Plain => input.data.is_none(),
     };
     match inputs.iter().find(is_other) {
