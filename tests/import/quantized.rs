@@ -241,16 +241,16 @@ fn stored_integers_of_four_bits_are_stored_in_eight() {
 #[test]
 fn weights_in_blocks_become_reals() {
     let weights = narrow(Narrow::U4, &[2, 3], &[0, 1, 2, 3, 4, 5]);
-    let scale = Values::f32([2, 2], vec![1.0, 1.03125, 0.5, 0.515625]);
+    let scale = Values::f32([2, 2], vec![1.0, 1.001_953_1, 0.5, 0.500_976_56]);
     let zeros = narrow(Narrow::U4, &[2, 2], &[1, 1, 2, 2]);
     let model = product_with(&weights, &scale, &zeros, 1, Some(2));
     let graph = import(&model);
-    // No scale of up to a sixteenth of the lesser one has both as multiples.
+    // No part down to the 255th of the lesser scale has both as multiples.
     assert!(!quantize::is_quantized(&graph));
     assert_eq!(graph.nodes.len(), 1);
     let x = Values::f32([1, 2], vec![1.0, 10.0]);
-    // [[−1, 0, 1.03125], [0.5, 1, 1.546875]].
-    let wanted = Values::f32([1, 3], vec![4.0, 10.0, 16.5]);
+    // [[−1, 0, 1.0019531], [0.5, 1, 1.5029297]].
+    let wanted = Values::f32([1, 3], vec![4.0, 10.0, 16.03125]);
     assert_eq!(run(&model, &[x]), wanted);
     let model = product_with(&weights, &scale, &zeros, 1, Some(3));
     refused(&model, &["`scale` as f32[2,1] wanted, f32[2,2] found"]);

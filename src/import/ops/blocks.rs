@@ -3,9 +3,9 @@
 use crate::op::tensor::{Data, Values, row_major_strides};
 
 /// Blocks' scales are tried as multiples of the least one, and of up to this part of it.
-const MOST_PARTS: u32 = 16;
+const MOST_PARTS: u32 = 255;
 
-/// int8 codes around zero, with a scale for each index of an axis.
+/// Codes around zero, int8 or else int16, with a scale for each index of an axis.
 pub(super) struct PerChannel {
     pub(super) codes: Values,
     pub(super) scales: Vec<f32>,
@@ -15,7 +15,7 @@ pub(super) struct PerChannel {
 impl PerChannel {
     /// The same reals as `(codes − zeros) · scales`, with a scale and a zero point for every `block` elements along `axis`:
     /// the scales of a channel are whole multiples of one, and the codes take these factors. `None` where they are not,
-    /// where the codes then leave int8, or where more than one other axis has an extent.
+    /// where the codes then leave int16, or where more than one other axis has an extent.
     pub(super) fn of_blocks(
         codes: &Values,
         scales: &Values,
@@ -40,7 +40,7 @@ impl PerChannel {
         };
         let (strides, block_strides) = (row_major_strides(shape), row_major_strides(&scales.shape));
         let blocks = scales.shape[axis];
-        let mut out = vec![0_i8; integers.len()];
+        let mut out = vec![0_i16; integers.len()];
         let mut bases = Vec::with_capacity(shape[channel_axis]);
         for channel in 0..shape[channel_axis] {
             let parameter = |of: usize| of * block_strides[axis] + channel * block_strides[channel_axis];
@@ -50,12 +50,13 @@ impl PerChannel {
                 let at = place * strides[axis] + channel * strides[channel_axis];
                 let of = place / block;
                 let code = (integers[at] - zeros[parameter(of)]) * factors[of];
-                out[at] = i8::try_from(code).ok()?;
+                out[at] = i16::try_from(code).ok()?;
             }
             bases.push(base);
         }
+        let bytes: Option<Vec<i8>> = out.iter().map(|&code| i8::try_from(code).ok()).collect();
         Some(Self {
-            codes: Values::new(shape.clone(), Data::I8(out)),
+            codes: Values::new(shape.clone(), bytes.map_or(Data::I16(out), Data::I8)),
             scales: bases,
             axis: channel_axis,
         })
@@ -69,9 +70,9 @@ fn common(scales: &[f32]) -> Option<(f32, Vec<i64>)> {
     (1..=MOST_PARTS).find_map(|parts| {
         let base = least / parts as f32;
         let multiple = |&scale: &f32| {
-            // Both have 24 digits, and a factor of int8 seven.
+            // Both have 24 digits, and a factor eight.
             let factor = libm::rint(f64::from(scale) / f64::from(base));
-            (factor <= 127.0 && factor * f64::from(base) == f64::from(scale)).then_some(factor as i64)
+            (factor <= 255.0 && factor * f64::from(base) == f64::from(scale)).then_some(factor as i64)
         };
         let factors: Option<Vec<i64>> = scales.iter().map(multiple).collect();
         Some((base, factors.filter(|_| base.is_normal())?))

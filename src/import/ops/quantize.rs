@@ -215,9 +215,10 @@ impl Parameters {
             return call.graph.emit(op, &inputs, role);
         }
         if let Some(whole) = self.per_channel(call, to) {
-            call.graph.take_bytes(whole.codes.data.len())?;
+            call.graph.take_bytes(whole.codes.ty().bytes())?;
             let channels = whole.scales.len();
-            let zeros = Values::new([channels], Data::I8(vec![0; channels]));
+            let zeros = Data::I8(vec![0; channels]).cast(whole.codes.data.dtype());
+            let zeros = Values::new([channels], zeros);
             let inputs = [
                 call.graph.constant(whole.codes, "codes"),
                 call.graph

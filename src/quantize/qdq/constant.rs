@@ -1,7 +1,9 @@
 //! Constants of a quantized model: integers behind a `DequantizeLinear`, whatever moved them on the way.
 
+use super::int4::int4;
 use crate::ir::{FloatGraph, FloatTensor, Handle};
 use crate::op::Op;
+use crate::op::quant::Quantization;
 use crate::op::tensor::{DType, Values, View};
 
 /// `real = scales[i] · (codes − zero_points[i])`, `i` along `axis` or 0.
@@ -152,21 +154,23 @@ impl Stored {
                 self.axis
             ));
         }
-        let Some((codes, zero_points)) = self.to_int8() else {
+        let row = (self.codes.data.len() / channels.max(1)).max(1);
+        let centred = |(i, code): (usize, i64)| {
+            let channel = if per_channel { i / row } else { 0 };
+            i16::try_from(code - self.zero_points[channel]).ok()
+        };
+        let integers = self.codes.to_i64();
+        let centred: Option<Vec<i16>> =
+            integers.and_then(|codes| codes.into_iter().enumerate().map(centred).collect());
+        let Some(centred) = centred else {
             return Err(format!(
                 "its integers are {}, not int8 or uint8",
                 self.codes.data.dtype()
             ));
         };
-        let row = (codes.len() / channels.max(1)).max(1);
-        let centred = codes.iter().enumerate().map(|(i, &code)| {
-            let channel = if per_channel { i / row } else { 0 };
-            // Both lie within int8, as stored integers and zero points of one type do.
-            (i64::from(code) - zero_points[channel]) as i16
-        });
         Ok(Centred {
             shape: self.codes.shape.clone(),
-            weights: centred.collect(),
+            weights: centred,
             scales: if per_channel {
                 self.scales.clone()
             } else {
@@ -181,7 +185,7 @@ impl Stored {
     }
 }
 
-/// Integer weights around zero, of up to nine bits.
+/// Integer weights around zero.
 pub(super) struct Centred {
     shape: Vec<usize>,
     weights: Vec<i16>,
@@ -208,6 +212,16 @@ impl Centred {
                 .collect(),
             scales,
         })
+    }
+
+    /// The weights as int4, where a layer takes them so and they have such a form.
+    pub(super) fn int4(&self, op: &Op) -> Option<(Values, Quantization)> {
+        int4(op, &self.shape, &self.weights, &self.scales)
+    }
+
+    /// Whether two parts of int8 hold them all: whether they take nine bits at most.
+    pub(super) fn are_two_int8(&self) -> bool {
+        self.weights.iter().all(|weight| (-255..=255).contains(weight))
     }
 
     /// Whether some lie beyond int8.

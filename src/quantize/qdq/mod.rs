@@ -17,6 +17,7 @@
 
 mod constant;
 mod grid;
+mod int4;
 mod operands;
 mod reals;
 mod uneven;

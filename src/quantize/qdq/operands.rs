@@ -181,6 +181,19 @@ impl Absorber<'_> {
                 }),
             Some(stored) => stored.centred(),
         };
+        if let Ok(centred) = &found
+            && let Some((values, quantization)) = centred.int4(&node.op)
+        {
+            return Some(Weights {
+                tensor: self.constant(tensor, values, quantization),
+                scales: centred.scales.clone(),
+                in_two_parts: false,
+            });
+        }
+        let found = found.and_then(|centred| match centred.are_two_int8() {
+            true => Ok(centred),
+            false => Err("its integers take more than eight bits".into()),
+        });
         match found {
             Ok(centred) => {
                 let in_two_parts = centred.leaves_int8();
