@@ -181,7 +181,12 @@ impl Absorber<'_> {
                 }),
             Some(stored) => stored.centred(),
         };
+        let ends = [node.inputs[0], node.outputs[0]];
+        let are_int8 = ends
+            .iter()
+            .all(|&end| self.grid(end).is_some_and(|grid| grid.dtype == DType::I8));
         if let Ok(centred) = &found
+            && are_int8
             && let Some((values, quantization)) = centred.int4(&node.op)
         {
             return Some(Weights {
