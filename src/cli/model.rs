@@ -85,8 +85,8 @@ pub(super) struct CompileArgs {
     #[arg(long, value_enum)]
     effort: Option<EffortArg>,
     /// Takes one step or leaves it out whatever the effort, such as `correct-bias=off`; repeatable. The steps are
-    /// `absorb-bias`, `equalize-channels`, `clip-tails` (with `--calibrator auto`), `reconstruct-weights`, `correct-bias`,
-    /// `split-concats`.
+    /// `absorb-bias`, `equalize-channels`, `smooth-activations`, `split-outliers`, `clip-tails` (with `--calibrator auto`),
+    /// `reconstruct-weights`, `correct-bias`, `split-concats`.
     #[arg(long = "step", value_name = "NAME=on|off")]
     steps: Vec<Named<Switch>>,
     /// The precision of activations and weights.

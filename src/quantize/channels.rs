@@ -104,6 +104,24 @@ impl Channels {
         }
     }
 
+    /// The same with some of the channels once more behind all.
+    pub(super) fn grown(&self, added: &[usize]) -> Self {
+        let with = |values: &[f64]| {
+            values
+                .iter()
+                .copied()
+                .chain(added.iter().map(|&c| values[c]))
+                .collect()
+        };
+        Self {
+            min: with(&self.min),
+            max: with(&self.max),
+            sum: with(&self.sum),
+            squares: with(&self.squares),
+            count: self.count,
+        }
+    }
+
     pub(super) fn divided(&self, factors: &[f64]) -> Self {
         let by = |values: &[f64]| values.iter().zip(factors).map(|(x, factor)| x / factor).collect();
         Self {

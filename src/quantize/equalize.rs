@@ -13,7 +13,8 @@ use rayon::prelude::*;
 
 use super::QuantizeError;
 use super::channels::{Channels, observe};
-use super::groups::{Group, clamp_of, groups};
+use super::groups::{Group, clamp_of, groups, scale_of};
+use super::outliers;
 use super::scheme::Constants;
 use super::steps::{Step, Steps};
 use super::subset::Subset;
@@ -22,7 +23,7 @@ use crate::op::tensor::Values;
 use crate::op::{Clamp, Op};
 
 /// How far channels are equalized, in parts: 0 leaves them, 1 gives all the same range.
-const DEGREES: usize = 10;
+pub(super) const DEGREES: usize = 10;
 /// What the expected error must fall to for a change to be worth it.
 const WORTH: f64 = 0.95;
 /// Elements of a channel below which its ends say little.
@@ -40,10 +41,12 @@ pub(super) fn run(
     steps: Steps,
     progress: Progress<'_>,
 ) -> Result<usize, QuantizeError> {
-    if !steps.has(Step::EqualizeChannels) && !steps.has(Step::AbsorbBias) {
-        return Ok(0);
-    }
-    let groups = groups(graph);
+    let mut groups = groups(graph);
+    groups.retain(|group| {
+        steps.has(group.equalizing_step(graph))
+            || steps.has(Step::AbsorbBias)
+            || steps.has(Step::SplitOutliers)
+    });
     if groups.is_empty() || subset.len() < FEWEST_SAMPLES {
         return Ok(0);
     }
@@ -54,7 +57,11 @@ pub(super) fn run(
         if steps.has(Step::AbsorbBias) {
             is_changed |= group.shift(graph, channels);
         }
-        if steps.has(Step::EqualizeChannels) {
+        let equalizes = steps.has(group.equalizing_step(graph));
+        if steps.has(Step::SplitOutliers) {
+            is_changed |= outliers::split(graph, group, channels, equalizes);
+        }
+        if equalizes {
             is_changed |= group.equalize(graph, channels);
         }
         changed += usize::from(is_changed);
@@ -138,22 +145,7 @@ impl Group {
         let Some(count) = all.first().map(|channels| channels.min.len()) else {
             return false;
         };
-        // How much of its tensor's range a channel takes, where it takes most.
-        let mut parts = vec![0.0f64; count];
-        for channels in &*all {
-            let reach = channels
-                .min
-                .iter()
-                .zip(&channels.max)
-                .map(|(min, max)| max.max(-min).max(0.0));
-            let largest = reach.clone().fold(0.0, f64::max);
-            if !largest.is_finite() {
-                return false;
-            }
-            for (part, reach) in parts.iter_mut().zip(reach) {
-                *part = part.max(if largest > 0.0 { reach / largest } else { 0.0 });
-            }
-        }
+        let Some(parts) = parts(all) else { return false };
         let readers = self.readers.iter().map(|&(reader, place)| {
             let node = &graph.nodes[reader];
             let constants = Constants::of(graph, node)?;
@@ -162,18 +154,6 @@ impl Group {
         });
         let Some(readers) = readers.collect::<Option<Vec<_>>>() else {
             return false;
-        };
-        let factors = |degree: usize| -> Vec<f64> {
-            let power = degree as f64 / DEGREES as f64;
-            let of = |&part: &f64| {
-                let factor = if part > 0.0 {
-                    libm::pow(part.max(LEAST_PART), power)
-                } else {
-                    1.0
-                };
-                f64::from(factor as f32)
-            };
-            parts.iter().map(of).collect()
         };
         let error = |factors: &[f64]| -> f64 {
             // What is rounded on the way to a reader is passed on to it.
@@ -188,7 +168,7 @@ impl Group {
         };
         let costs: Vec<f64> = (0..=DEGREES)
             .into_par_iter()
-            .map(|degree| error(&factors(degree)))
+            .map(|degree| error(&factors(&parts, degree)))
             .collect();
         let Some(best) = (0..=DEGREES).min_by(|&a, &b| costs[a].total_cmp(&costs[b])) else {
             return false;
@@ -197,7 +177,7 @@ impl Group {
         if !is_worth_it {
             return false;
         }
-        let factors = factors(best);
+        let factors = factors(&parts, best);
         let scaled = readers.iter().map(|(constants, inputs, _)| {
             let row = constants.weights.len() / constants.channels().max(1);
             let weights = constants.weights.iter().enumerate();
@@ -211,6 +191,17 @@ impl Group {
             set_constant(graph, reader, 1, weights);
         }
         for &maker in &self.makers {
+            let of_norm = scale_of(graph, &graph.nodes[maker]).unwrap_or_default();
+            let divided = of_norm.into_iter().map(|(index, values)| {
+                let values = values.iter().zip(&factors);
+                let values: Vec<f32> = values
+                    .map(|(&x, factor)| (f64::from(x) / factor) as f32)
+                    .collect();
+                (index, Values::f32([values.len()], values))
+            });
+            for (index, values) in divided.collect::<Vec<_>>() {
+                set_constant(graph, maker, index, values);
+            }
             let Some(constants) = Constants::of(graph, &graph.nodes[maker]) else {
                 continue;
             };
@@ -233,6 +224,37 @@ impl Group {
         }
         true
     }
+}
+
+/// How much of its tensor's range each channel takes, where it takes most; `None` where that is no number.
+pub(super) fn parts(all: &[Channels]) -> Option<Vec<f64>> {
+    let mut parts = vec![0.0f64; all.first()?.min.len()];
+    for channels in all {
+        let ends = channels.min.iter().zip(&channels.max);
+        let reach = ends.map(|(min, max)| max.max(-min).max(0.0));
+        let largest = reach.clone().fold(0.0, f64::max);
+        if !largest.is_finite() {
+            return None;
+        }
+        for (part, reach) in parts.iter_mut().zip(reach) {
+            *part = part.max(if largest > 0.0 { reach / largest } else { 0.0 });
+        }
+    }
+    Some(parts)
+}
+
+/// What channels that take these parts are divided by, so that they are equalized to a degree of [`DEGREES`].
+pub(super) fn factors(parts: &[f64], degree: usize) -> Vec<f64> {
+    let power = degree as f64 / DEGREES as f64;
+    let of = |&part: &f64| {
+        let factor = if part > 0.0 {
+            libm::pow(part.max(LEAST_PART), power)
+        } else {
+            1.0
+        };
+        f64::from(factor as f32)
+    };
+    parts.iter().map(of).collect()
 }
 
 /// The squared error that rounding the input and the weights adds to a layer's results, each rounding alike within its step:
@@ -264,7 +286,7 @@ fn expected_error(
 }
 
 /// Which channel of its input a weight reads.
-struct Inputs {
+pub(super) struct Inputs {
     /// Input channels of one group.
     size: usize,
     /// Output channels of one group.
@@ -273,7 +295,7 @@ struct Inputs {
 
 impl Inputs {
     /// Of a layer that reads `channels` channels; `None` where its weights are of another shape.
-    fn of(op: &Op, constants: &Constants<'_>, channels: usize) -> Option<Self> {
+    pub(super) fn of(op: &Op, constants: &Constants<'_>, channels: usize) -> Option<Self> {
         let groups = match op {
             Op::Conv2d(conv) => conv.groups,
             _ => 1,
@@ -286,13 +308,13 @@ impl Inputs {
     }
 
     /// The channel that weight `i` of output channel `o` reads.
-    fn channel(&self, o: usize, i: usize) -> usize {
+    pub(super) fn channel(&self, o: usize, i: usize) -> usize {
         o / self.outputs * self.size + i % self.size
     }
 }
 
 /// Gives a node another constant at an input, perhaps one more than it had. Other nodes keep theirs.
-fn set_constant(graph: &mut FloatGraph, position: usize, index: usize, values: Values) {
+pub(super) fn set_constant(graph: &mut FloatGraph, position: usize, index: usize, values: Values) {
     let base = match graph.nodes[position].inputs.get(index) {
         Some(&old) => graph.tensors[old].name.clone(),
         None => format!("{}/bias", graph.nodes[position].name),

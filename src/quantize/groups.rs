@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::scheme::Constants;
+use super::steps::Step;
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node};
+use crate::op::tensor::Values;
 use crate::op::{BinaryKind, Clamp, Op, Pad, PadMode, ReduceKind, UnaryKind};
 
 /// Tensors whose channels can be scaled together: all that makes them and all that reads them are layers, or nodes between
@@ -19,7 +21,7 @@ pub(super) struct Group {
 
 /// What a node is to the tensors around it.
 enum Part {
-    /// It makes its output from weights.
+    /// It makes its output from weights, or scales it by channels.
     Maker,
     /// Its output is made of these inputs, channel by channel; whether it moves with a shift of those.
     Between(Vec<Handle<FloatTensor>>, bool),
@@ -34,6 +36,7 @@ fn part(graph: &FloatGraph, node: &Node<FloatTensor>) -> Part {
     #[allow(clippy::wildcard_enum_match_arm, reason = "all other operators end a group")]
     match &node.op {
         op if clamp_of(op).is_some_and(is_open) && Constants::of(graph, node).is_some() => Part::Maker,
+        Op::LayerNorm(_) if scale_of(graph, node).is_some() => Part::Maker,
         Op::Binary(binary) if binary.kind == BinaryKind::Add && is_open(binary.clamp) => {
             let types = node.inputs.iter().map(|&input| &graph.tensors[input]);
             let are_alike = types
@@ -146,6 +149,27 @@ fn find(roots: &mut [usize], tensor: usize) -> usize {
     root
 }
 
+/// The constants by which a layer normalization scales and shifts its channels, by input: scale and bias, or the scale alone;
+/// `None` where it does not, or is none.
+pub(super) fn scale_of<'g>(
+    graph: &'g FloatGraph,
+    node: &Node<FloatTensor>,
+) -> Option<Vec<(usize, &'g [f32])>> {
+    let Op::LayerNorm(norm) = &node.op else {
+        return None;
+    };
+    let is_by_channel = norm.axis + 1 == graph.tensors[node.inputs[0]].ty.shape.len();
+    let constants = node.inputs.iter().enumerate().skip(1).map(|(index, &input)| {
+        let values = graph.tensors[input].data.as_deref().and_then(Values::as_f32)?;
+        values
+            .iter()
+            .all(|value| value.is_finite())
+            .then_some((index, values))
+    });
+    let constants = constants.collect::<Option<Vec<_>>>()?;
+    (is_by_channel && !constants.is_empty()).then_some(constants)
+}
+
 /// The fused activation of a layer.
 pub(super) fn clamp_of(op: &Op) -> Option<Clamp> {
     #[allow(clippy::wildcard_enum_match_arm, reason = "three operators have weights")]
@@ -158,6 +182,16 @@ pub(super) fn clamp_of(op: &Op) -> Option<Clamp> {
 }
 
 impl Group {
+    /// What makes the channels alike here: a step of its own where a layer normalization is among those that make them.
+    pub(super) fn equalizing_step(&self, graph: &FloatGraph) -> Step {
+        let is_norm = |&maker: &usize| matches!(graph.nodes[maker].op, Op::LayerNorm(_));
+        if self.makers.iter().any(is_norm) {
+            Step::SmoothActivations
+        } else {
+            Step::EqualizeChannels
+        }
+    }
+
     const fn none() -> Self {
         Self {
             makers: Vec::new(),

@@ -22,6 +22,7 @@ mod groups;
 mod histogram;
 mod mend;
 mod moments;
+mod outliers;
 mod params;
 mod patches;
 mod pins;

@@ -28,6 +28,10 @@ impl Effort {
 pub enum Step {
     /// Makes the channels between two layers alike in range: one is multiplied up, the weights that read it down.
     EqualizeChannels,
+    /// The same between a layer normalization and the layers that read it: its scale and bias give what their weights take.
+    SmoothActivations,
+    /// Splits channels that reach far beyond the others into several that carry a part each.
+    SplitOutliers,
     /// Moves what a channel never falls below into the biases of the layers that read it.
     AbsorbBias,
     /// Cuts off what a function such as Swish or Softmax hardly sees of its input.
@@ -42,10 +46,12 @@ pub enum Step {
 
 impl Step {
     /// All steps, in the order they are taken.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::SplitConcats,
         Self::AbsorbBias,
         Self::EqualizeChannels,
+        Self::SmoothActivations,
+        Self::SplitOutliers,
         Self::ClipTails,
         Self::ReconstructWeights,
         Self::CorrectBias,
@@ -55,6 +61,8 @@ impl Step {
     pub const fn name(self) -> &'static str {
         match self {
             Self::EqualizeChannels => "equalize-channels",
+            Self::SmoothActivations => "smooth-activations",
+            Self::SplitOutliers => "split-outliers",
             Self::AbsorbBias => "absorb-bias",
             Self::ClipTails => "clip-tails",
             Self::ReconstructWeights => "reconstruct-weights",
@@ -67,11 +75,12 @@ impl Step {
     const fn effort(self) -> Effort {
         match self {
             Self::EqualizeChannels
+            | Self::SmoothActivations
             | Self::AbsorbBias
             | Self::ClipTails
             | Self::CorrectBias
             | Self::SplitConcats => Effort::Fast,
-            Self::ReconstructWeights => Effort::Normal,
+            Self::ReconstructWeights | Self::SplitOutliers => Effort::Normal,
         }
     }
 }

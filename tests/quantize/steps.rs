@@ -212,6 +212,104 @@ fn channels_of_a_residual_block_are_equalized_together() {
 }
 
 #[test]
+fn channels_beyond_all_others_are_split() {
+    // Their weights are as large as the others', so that what equalization takes from their range it gives to those; and their
+    // sum is small, so that the results have finer steps than they.
+    let mut noise = Noise(71);
+    let mut first = noise.take(4 * 64);
+    let bias = noise.take(64);
+    let row = noise.take(4);
+    for (i, weight) in row.iter().enumerate() {
+        (first[i], first[4 + i]) = (16.0 * weight, 16.0 * weight);
+    }
+    let mut second: Vec<f32> = noise.take(64 * 16).iter().map(|w| 0.5f32.copysign(*w)).collect();
+    for row in second.chunks_mut(64) {
+        row[1] = -row[0];
+    }
+    let graph = graph(
+        4,
+        &[
+            pointwise("a", "x", [4, 64], &first, &bias, RELU),
+            "%pool = MaxPool {\"window\":{\"kernel\":[2,2],\"strides\":[1,1],\"dilations\":[1,1],\"pads\":[0,0,0,0]},\
+             \"clamp\":{}} (%a)\n"
+                .to_owned(),
+            pointwise("b", "pool", [64, 16], &second, &[0.0; 16], OPEN),
+        ],
+        "b",
+    );
+    let pixel = |noise: &mut Noise| noise.take(4);
+    let (calibration, others) = (samples(72, 8, 4, pixel), samples(73, 8, 4, pixel));
+    check(
+        Step::SplitOutliers,
+        Calibrator::MinMax,
+        &graph,
+        &calibration,
+        &others,
+        0.5,
+    );
+    let loss = |steps: Steps| {
+        let options = Options {
+            steps,
+            ..Options::default()
+        };
+        loss(&graph, &calibration, &others, &options)
+    };
+    let equalized = Steps::NONE.with(Step::EqualizeChannels, true);
+    let (without, with) = (loss(equalized), loss(equalized.with(Step::SplitOutliers, true)));
+    assert!(
+        with <= 0.8 * without,
+        "{with:.3e} of {without:.3e} with equalization"
+    );
+}
+
+#[test]
+fn channels_behind_a_layer_normalization_are_smoothed() {
+    // Two channels of a transformer's stream reach far beyond the others, and all that reads them.
+    let mut noise = Noise(81);
+    let mut scale = [1.0f32; 16];
+    (scale[3], scale[11]) = (40.0, -25.0);
+    let shift = noise
+        .take(16)
+        .iter()
+        .zip(scale)
+        .map(|(x, scale)| x * scale)
+        .collect::<Vec<f32>>();
+    let mut dense = |name: &str| {
+        let weights = noise.take(16 * 8);
+        let weights = weights
+            .iter()
+            .enumerate()
+            .map(|(i, w)| w / scale[i % 16].abs())
+            .collect::<Vec<f32>>();
+        format!(
+            "const %{name}_w: f32[8,16] = {weights:?}\nconst %{name}_b: f32[8] = {:?}\n\
+             %{name} = Dense {{\"clamp\":{{}}}} (%norm, %{name}_w, %{name}_b)\n",
+            noise.take(8)
+        )
+    };
+    let nodes = [
+        format!(
+            "const %scale: f32[16] = {scale:?}\nconst %shift: f32[16] = {shift:?}\n\
+             %norm = LayerNorm {{\"axis\":3,\"epsilon\":1e-5}} (%x, %scale, %shift)\n"
+        ),
+        dense("query"),
+        dense("key"),
+        "%sum = Binary {\"kind\":\"Add\",\"clamp\":{}} (%query, %key)\n".to_owned(),
+    ];
+    let graph = graph(16, &nodes, "sum");
+    let pixel = |noise: &mut Noise| noise.take(16);
+    let (calibration, others) = (samples(82, 8, 16, pixel), samples(83, 8, 16, pixel));
+    check(
+        Step::SmoothActivations,
+        Calibrator::MinMax,
+        &graph,
+        &calibration,
+        &others,
+        0.25,
+    );
+}
+
+#[test]
 fn what_channels_never_fall_below_goes_into_biases() {
     // Channels lie around different values, far from each other and narrow.
     let mut noise = Noise(21);
