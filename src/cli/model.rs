@@ -49,7 +49,7 @@ pub(super) struct ModelArgs {
     #[arg(long, value_name = "FILE,…", value_delimiter = ',')]
     weights: Vec<PathBuf>,
     /// Quantizes the float model by the parameters in this file instead of calibration: the encodings that AIMET exports
-    /// beside the model, with `activation_encodings` and `param_encodings`.
+    /// beside the model (versions 0.6.1, 1.0.0 and 2.0.0).
     #[arg(long, value_name = "FILE.json")]
     encodings: Option<PathBuf>,
     /// Ends the optimizer behind this pass: to find the pass that is to blame.

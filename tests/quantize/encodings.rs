@@ -50,6 +50,16 @@ const BY_LIST: &str = r#"{"version": "1.0.0",
         {"name": "w", "bw": 8, "dtype": "INT", "enc_type": "PER_CHANNEL", "is_sym": true, "offset": [-128, -128], "scale": [0.015625, 0.03125]},
         {"name": "v", "bw": 4, "dtype": "INT", "enc_type": "PER_TENSOR", "is_sym": true, "offset": [-8], "scale": [0.5]}]}"#;
 
+/// The third one, one list with ONNX's own scales and zero points.
+const BY_TYPE: &str = r#"{"version": "2.0.0", "encodings": [
+        {"name": "x", "output_dtype": "uint8", "y_scale": 0.03125, "y_zero_point": 128},
+        {"name": "r", "output_dtype": "uint8", "y_scale": 0.0625},
+        {"name": "y", "output_dtype": "int8", "y_scale": 0.125, "y_zero_point": -26},
+        {"name": "b", "output_dtype": "int32", "y_scale": 0.001},
+        {"name": "c", "output_dtype": "float16"},
+        {"name": "w", "output_dtype": "int8", "y_scale": [0.015625, 0.03125], "y_zero_point": null, "axis": 0},
+        {"name": "v", "output_dtype": "int4", "y_scale": 0.5, "axis": null, "block_size": null}]}"#;
+
 fn with(text: &str) -> Options {
     Options {
         import: import::Options {
@@ -107,7 +117,7 @@ fn both_forms_give_what_aimet_simulates() {
         [0.0; 6],
         [1.015, 0.2656, 0.0156, 0.047, 2.0, 0.5],
     ];
-    for text in [BY_NAME, BY_LIST] {
+    for text in [BY_NAME, BY_LIST, BY_TYPE] {
         for sample in &samples {
             let found = run(&model(), &with(text), sample).unwrap();
             assert_eq!(found, simulated(sample), "{sample:?}");
@@ -157,6 +167,12 @@ fn encodings_that_fit_nothing_are_listed_at_once() {
         problem.contains("output channels wanted, 3 found for [2, 3, 1, 1]"),
         "{problem}"
     );
+    // An axis of three for two scales; the same one, counted from the end.
+    for (axis, is_found) in [("1", false), ("-5", false), ("9", false), ("-4", true)] {
+        let text = BY_TYPE.replace(r#""axis": 0"#, &format!("\"axis\": {axis}"));
+        let found = run(&model(), &with(&text), &[0.0; 6]);
+        assert_eq!(found.is_ok(), is_found, "{axis}: {found:?}");
+    }
     let model = Onnx(ModelProto::decode(&*model_with_own()).unwrap());
     let problem = run(&model, &with(BY_LIST), &[0.0; 6]).unwrap_err();
     assert!(
@@ -215,9 +231,30 @@ fn files_of_another_form_say_what_is_wrong() {
     assert!(matches!(Encodings::parse("{"), Err(EncodingsError::Json(_))));
     for (text, part) in [
         ("[]", "the file: an object with `activation_encodings`"),
+        (r#"{"version": "2.0.0"}"#, "the file: an object with"),
         (
-            r#"{"version": "2.0.0", "encodings": []}"#,
-            "the file: an object with",
+            r#"{"encodings": {}}"#,
+            "encodings: a list of encodings wanted, {} found",
+        ),
+        (
+            r#"{"encodings": [{"y_scale": 1}]}"#,
+            "encodings[0]: an encoding with a `name`",
+        ),
+        (
+            r#"{"encodings": [{"name": "w", "y_scale": 1}]}"#,
+            "encoding of `w`: an `output_dtype` such as \"int8\", \"uint8\" or \"float16\" wanted, null found",
+        ),
+        (
+            r#"{"encodings": [{"name": "w", "output_dtype": "int65", "y_scale": 1}]}"#,
+            "\"int65\" found",
+        ),
+        (
+            r#"{"encodings": [{"name": "w", "output_dtype": "uint8", "y_scale": 1, "y_zero_point": -1}]}"#,
+            "`y_zero_point` within the type",
+        ),
+        (
+            r#"{"encodings": [{"name": "w", "output_dtype": "int4", "y_scale": [[1, 2]], "block_size": 3, "axis": 1}]}"#,
+            "without blocks, wanted, 3 found",
         ),
         (
             r#"{"activation_encodings": 3}"#,

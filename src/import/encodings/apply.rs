@@ -34,6 +34,14 @@ pub(in crate::import) fn apply(
         let done = insertion.parameter(entry, external);
         insertion.note(entry, done);
     }
+    for entry in &encodings.tensors {
+        let done = if insertion.stored(&entry.name).is_some() {
+            insertion.parameter(entry, external)
+        } else {
+            insertion.activation(entry)
+        };
+        insertion.note(entry, done);
+    }
     let Insertion {
         problems,
         wide,
@@ -228,7 +236,7 @@ impl<'g> Insertion<'g> {
         let axis = if entry.steps.len() == 1 {
             0
         } else {
-            self.channel_axis(&entry.name, &values.shape, entry.steps.len())?
+            self.channel_axis(entry, &values.shape)?
         };
         let inner: usize = values.shape.iter().skip(axis + 1).product();
         let half = 1_i64 << (bits - 1);
@@ -293,13 +301,10 @@ impl<'g> Insertion<'g> {
         (node.op_type == "Constant").then(|| value.t.clone())?
     }
 
-    /// The axis of a parameter's output channels, which its reader decides.
-    fn channel_axis(&self, name: &str, shape: &[usize], channels: usize) -> Result<usize, OpError> {
-        let mut readers = self
-            .graph
-            .node
-            .iter()
-            .filter(|node| node.input.iter().any(|input| input == name));
+    /// The axis of a parameter's output channels, which its reader decides where the file does not say.
+    fn channel_axis(&self, entry: &Entry, shape: &[usize]) -> Result<usize, OpError> {
+        let (name, channels) = (&entry.name, entry.steps.len());
+        let mut readers = self.graph.node.iter().filter(|node| node.input.contains(name));
         let flag = |node: &NodeProto, name: &str| {
             node.attribute
                 .iter()
@@ -313,7 +318,12 @@ impl<'g> Insertion<'g> {
             _ => None,
         });
         let first = || shape.iter().position(|&extent| extent == channels);
-        let axis = of_reader
+        let said = entry.axis.map(|axis| {
+            let back = axis.checked_add(shape.len() as i64).filter(|_| axis < 0);
+            usize::try_from(back.unwrap_or(axis)).unwrap_or(usize::MAX)
+        });
+        let axis = said
+            .or(of_reader)
             .or_else(first)
             .filter(|&axis| shape.get(axis) == Some(&channels));
         axis.ok_or_else(|| {

@@ -1,10 +1,12 @@
 //! Quantization parameters in a file beside a float model, as AIMET exports them: by tensor, for activations and for
 //! parameters. <https://quic.github.io/aimet-pages/AimetDocs/quantsim/encoding_spec.html>
 //!
-//! `real = scale · (q + offset)` with `0 ≤ q < 2^bits`. Both written forms are read: maps from names to lists of encodings
-//! (versions up to 0.6.1), and lists of encodings with names (1.0.0).
+//! `real = scale · (q + offset)` with `0 ≤ q < 2^bits`. All written forms are read: maps from names to lists of encodings
+//! (versions up to 0.6.1), lists of encodings with names (1.0.0), and one list for activations and parameters alike
+//! (2.0.0, [`typed`]).
 
 mod apply;
+mod typed;
 
 use serde_json::{Map, Value};
 
@@ -15,6 +17,8 @@ pub(super) use apply::apply;
 pub struct Encodings {
     activations: Vec<Entry>,
     parameters: Vec<Entry>,
+    /// Of either kind; the model tells which.
+    tensors: Vec<Entry>,
 }
 
 /// How one tensor is quantized.
@@ -25,6 +29,8 @@ struct Entry {
     bits: Option<u32>,
     /// One for the whole tensor, or one per channel: real units of a step, and the step of 0 with its sign turned.
     steps: Vec<(f32, i64)>,
+    /// The axis of the channels, counted from the end where it is negative; `None` where the file does not say.
+    axis: Option<i64>,
 }
 
 /// What is wrong with a file of encodings.
@@ -53,17 +59,19 @@ impl Encodings {
     pub fn parse(text: &str) -> Result<Self, EncodingsError> {
         let root: Value =
             serde_json::from_str(text).map_err(|error| EncodingsError::Json(error.to_string()))?;
-        let wanted = "an object with `activation_encodings` and `param_encodings`";
-        let Some(root) = root
-            .as_object()
-            .filter(|root| root.contains_key("activation_encodings"))
-        else {
-            return Err(form("the file", wanted, &root));
-        };
-        Ok(Self {
-            activations: section(root, "activation_encodings")?,
-            parameters: section(root, "param_encodings")?,
-        })
+        let wanted = "an object with `activation_encodings` and `param_encodings`, or with `encodings`,";
+        match root.as_object() {
+            Some(object) if object.contains_key("activation_encodings") => Ok(Self {
+                activations: section(object, "activation_encodings")?,
+                parameters: section(object, "param_encodings")?,
+                tensors: Vec::new(),
+            }),
+            Some(object) if object.contains_key("encodings") => Ok(Self {
+                tensors: typed::entries(&object["encodings"])?,
+                ..Self::default()
+            }),
+            _ => Err(form("the file", wanted, &root)),
+        }
     }
 }
 
@@ -141,7 +149,12 @@ fn entry(name: &str, list: &[Value], at: &str) -> Result<Entry, EncodingsError> 
         steps.extend(steps_of(one, own, at)?);
     }
     let name = name.to_owned();
-    Ok(Entry { name, bits, steps })
+    Ok(Entry {
+        name,
+        bits,
+        steps,
+        axis: None,
+    })
 }
 
 /// Scales with their offsets; from the ends of the range where there are no scales.
