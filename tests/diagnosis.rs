@@ -4,7 +4,7 @@
 mod net;
 
 use tinsmith::evaluate::{Options, Report};
-use tinsmith::quantize::Calibrator;
+use tinsmith::quantize::{Calibrator, WeightForm};
 
 use crate::evaluate::{Rows, measure_with};
 use net::{Net, Random, SIDE, pictures};
@@ -40,8 +40,13 @@ impl Case {
     }
 
     fn report(&self, seed: u32, diagnose: bool) -> Report {
+        self.report_with(WeightForm::default(), seed, diagnose)
+    }
+
+    fn report_with(&self, weights: WeightForm, seed: u32, diagnose: bool) -> Report {
         let mut compile = tinsmith::Options::default();
         compile.quantize.calibrator = self.calibrator;
+        compile.quantize.weights = weights;
         let options = Options {
             layer_samples: 8,
             diagnose,
@@ -180,6 +185,22 @@ fn what_is_whole_has_no_diagnosis() {
     for (seed, widths) in (1..).zip(NETS) {
         assert_eq!(whole(seed, widths).report(seed + 100, true).diagnoses, []);
     }
+}
+
+#[test]
+fn weights_that_share_a_scale_are_held_against_all_that_share_it() {
+    let mut case = whole(3, NETS[2]);
+    let [conv, reader] = &mut case.net.convs[..2] else {
+        panic!()
+    };
+    // A channel of weights that is small beside the others; its bias is as ordinary as theirs.
+    conv.row(1).iter_mut().for_each(|w| *w /= 60.0);
+    conv.bias[1] /= 60.0;
+    reader.column(1).flatten().for_each(|w| *w *= 60.0);
+    let found = case.report_with(WeightForm::Int8PerTensor, 103, true).diagnoses;
+    let of_weights = found.iter().map(|found| found.cause.name());
+    let of_weights: Vec<&str> = of_weights.filter(|name| !name.contains("accumulated")).collect();
+    assert_eq!(of_weights, ["weight_outlier"], "{found:#?}");
 }
 
 #[test]

@@ -79,7 +79,7 @@ pub enum Cause {
     WeightOutlier {
         /// The output channel.
         channel: usize,
-        /// How many times as large as the median of the channel's.
+        /// How many times as large as the median of those.
         times: f64,
     },
     /// Nothing in particular: the noise of ordinary rounding, which adds up.
@@ -234,7 +234,7 @@ impl fmt::Display for Cause {
             ),
             Self::WeightOutlier { channel, times } => write!(
                 f,
-                "a weight of output channel {channel} is {times:.1} times as large as the channel's median"
+                "a weight of output channel {channel} is {times:.1} times as large as the median of those that share its scale"
             ),
             Self::Accumulated => write!(f, "no single cause: the noise of rounding adds up"),
         }

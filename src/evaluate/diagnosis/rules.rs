@@ -8,6 +8,7 @@ use super::statistics::{Channel, Statistics};
 use crate::evaluate::isolated::{Constant, Place};
 use crate::ir::{FloatGraph, QuantGraph};
 use crate::op::Op;
+use crate::op::tensor::{Values, View};
 
 /// Fewer samples than this are few.
 const FEW: usize = 16;
@@ -17,9 +18,6 @@ const STRETCHED: f64 = 4.0;
 
 /// From this ratio on the smaller ones have a handful of steps: weights beside an outlier, parts of a concatenation.
 const OUTLYING: f64 = 16.0;
-
-/// The largest code of weights that have all their steps.
-const FULL: u8 = 127;
 
 /// What is known of a place.
 pub(super) struct Evidence<'e> {
@@ -207,39 +205,65 @@ fn large_channel(seen: &Statistics) -> Option<(f64, Cause)> {
 }
 
 fn of_weights(float: &FloatGraph, place: &Place<'_>) -> Cause {
-    let mut coarser = 0;
     let mut worst: Option<(f64, usize)> = None;
     for Constant { position, tensor, .. } in &place.constants {
         let scales = tensor.quantization.channel_scales().unwrap_or(&[]);
-        let rows = scales.len().max(1);
         let twin = place.node.map(|node| float.nodes[node].inputs[*position]);
         let reals = twin.and_then(|twin| float.tensors[twin].data.as_deref()?.as_f32());
-        let (Some(data), Some(reals)) = (&tensor.data, reals) else {
+        let is_bias = matches!(
+            tensor.data.as_deref().map(|codes| codes.data.view()),
+            Some(View::I32(_))
+        );
+        let Some(reals) = reals.filter(|_| !is_bias) else {
             continue;
         };
+        let rows = scales.len().max(1);
         let row_len = reals.len().div_ceil(rows).max(1);
-        // Only int8 weights use all their steps, and only rows that share no scale all of them each.
+        // Each row has a scale of its own, or all have one.
         let is_shared = scales.windows(2).all(|pair| pair[0] == pair[1]);
-        let codes = data.as_i8().unwrap_or(&[]);
-        for row in codes.chunks(if is_shared { codes.len().max(1) } else { row_len }) {
-            let most = row.iter().map(|code| code.unsigned_abs()).max();
-            coarser += usize::from(most.is_some_and(|most| most > 0 && most < FULL / 2));
-        }
-        for (channel, row) in reals.chunks(row_len).enumerate() {
+        let sharing = if is_shared { rows } else { 1 };
+        for (group, alike) in reals.chunks(row_len * sharing).enumerate() {
+            let mut sizes: Vec<(f32, usize)> = alike.iter().map(|x| x.abs()).zip(0..).collect();
             // What is pruned has no size.
-            let mut sizes: Vec<f32> = row.iter().map(|x| x.abs()).filter(|&size| size > 0.0).collect();
-            sizes.sort_by(f32::total_cmp);
-            if let Some(&largest) = sizes.last() {
-                let times = f64::from(largest / sizes[(sizes.len() - 1) / 2]);
+            sizes.retain(|&(size, _)| size > 0.0);
+            sizes.sort_by(|a, b| a.0.total_cmp(&b.0));
+            if let Some(&(largest, at)) = sizes.last() {
+                let times = f64::from(largest / sizes[(sizes.len() - 1) / 2].0);
+                let channel = group * sharing + at / row_len;
                 worst = worst
                     .filter(|&(most, _)| most >= times)
                     .or(Some((times, channel)));
             }
         }
     }
-    match worst {
-        _ if coarser > 0 => Cause::BiasOverflow { channels: coarser },
-        Some((times, channel)) if times >= OUTLYING => Cause::WeightOutlier { channel, times },
+    match (bound_by_bias(place), worst) {
+        (channels, _) if channels > 0 => Cause::BiasOverflow { channels },
+        (_, Some((times, channel))) if times >= OUTLYING => Cause::WeightOutlier { channel, times },
         _ => Cause::Accumulated,
     }
+}
+
+/// Output channels whose weights have a scale as fine as their bias lets them have: half of it would take the sum of both
+/// out of int32, for the bias's sake.
+fn bound_by_bias(place: &Place<'_>) -> usize {
+    let constant = |position: usize| {
+        let constant = place
+            .constants
+            .iter()
+            .find(|constant| constant.position == position);
+        constant.and_then(|constant| constant.tensor.data.as_deref())
+    };
+    let (Some(codes), Some(View::I32(bias))) = (
+        constant(1).and_then(Values::as_i8),
+        constant(2).map(|values| values.data.view()),
+    ) else {
+        return 0;
+    };
+    let row_len = (codes.len() / bias.len().max(1)).max(1);
+    let is_bound = |(row, bias): &(&[i8], &i32)| {
+        let taken: u64 = row.iter().map(|code| u64::from(code.unsigned_abs())).sum();
+        let (bias, weights) = (u64::from(bias.unsigned_abs()), 256 * taken);
+        bias > weights && 2 * (bias + weights) > i32::MAX as u64
+    };
+    codes.chunks(row_len).zip(bias).filter(is_bound).count()
 }
