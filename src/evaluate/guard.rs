@@ -1,10 +1,10 @@
-//! What lies outside the calibrated ranges: values of the float model, input or on the way, that int8 has no codes for.
+//! What lies outside the calibrated ranges: values of the float model, input or on the way, that there are no codes for.
 
 use std::collections::BTreeMap;
 
+use super::codes::Codes;
 use super::judge::Slots;
 use crate::ir::{FloatGraph, FloatTensor, Handle, QuantGraph, TensorInfo};
-use crate::op::quant::QuantParams;
 use crate::op::tensor::Values;
 
 /// What of a tensor lies outside the range that it was calibrated to.
@@ -14,7 +14,7 @@ pub struct Outside {
     pub tensor: String,
     /// Whether it is an input of the model.
     pub is_input: bool,
-    /// The least value that int8 has a code for.
+    /// The least value that there is a code for.
     pub low: f64,
     /// The greatest.
     pub high: f64,
@@ -28,17 +28,7 @@ pub struct Outside {
     pub worst_sample: usize,
 }
 
-/// The range outside of which values count: a step beyond what the codes stand for, since rounding could lose as much.
-pub(super) fn bounds(params: QuantParams) -> (f64, f64) {
-    (real(params, -129), real(params, 128))
-}
-
-/// What a code stands for.
-pub(super) fn real(params: QuantParams, code: i32) -> f64 {
-    f64::from(code - params.zero_point) * f64::from(params.scale)
-}
-
-/// Watches the float model's tensors that are int8 in the quantized one.
+/// Watches the float model's tensors that have codes in the quantized one.
 pub(super) struct Guard<'g> {
     watched: Vec<Watched<'g>>,
     /// By the float model's tensors.
@@ -50,7 +40,7 @@ pub(super) struct Guard<'g> {
 struct Watched<'g> {
     name: &'g str,
     is_input: bool,
-    params: QuantParams,
+    codes: Codes,
     elements: usize,
 }
 
@@ -63,11 +53,11 @@ pub(super) struct Excess {
 
 impl<'g> Guard<'g> {
     pub(super) fn new(float: &'g FloatGraph, quant: &QuantGraph, samples: usize) -> Self {
-        let params: BTreeMap<&str, QuantParams> = quant
+        let codes: BTreeMap<&str, Codes> = quant
             .tensors
             .iter()
             .filter(|(_, tensor)| tensor.data.is_none())
-            .filter_map(|(_, tensor)| Some((tensor.name(), tensor.params()?)))
+            .filter_map(|(_, tensor)| Some((tensor.name(), Codes::of(tensor)?)))
             .collect();
         let mut watched = Vec::new();
         let mut places = vec![None; float.tensors.len()];
@@ -75,14 +65,14 @@ impl<'g> Guard<'g> {
         let tensors = float.inputs.iter().map(|&input| (input, true));
         for (handle, is_input) in tensors.chain(outputs.map(|&output| (output, false))) {
             let tensor = &float.tensors[handle];
-            if let Some(&params) = params.get(tensor.name())
+            if let Some(&codes) = codes.get(tensor.name())
                 && tensor.ty.dtype.is_float()
             {
                 places[handle.index()] = Some(watched.len());
                 watched.push(Watched {
                     name: tensor.name(),
                     is_input,
-                    params,
+                    codes,
                     elements: tensor.ty.len(),
                 });
             }
@@ -99,14 +89,14 @@ impl<'g> Guard<'g> {
         let (Some(place), Some(values)) = (self.places[tensor.index()], values.as_f32()) else {
             return;
         };
-        let params = self.watched[place].params;
-        let (low, high) = bounds(params);
+        let codes = self.watched[place].codes;
+        let (low, high) = codes.bounds();
         // What is not a number is outside too.
         let is_inside = |x: f32| (low..=high).contains(&f64::from(x));
         let count = values.iter().filter(|&&x| !is_inside(x)).count();
         if count > 0 {
             let outside = values.iter().filter(|&&x| !is_inside(x));
-            let worst = outside.map(|&x| f64::from(x)).reduce(|a, b| worse(params, a, b));
+            let worst = outside.map(|&x| f64::from(x)).reduce(|a, b| worse(codes, a, b));
             found.push(Excess {
                 place,
                 count,
@@ -126,11 +116,12 @@ impl<'g> Guard<'g> {
         for (sample, found) in self.seen.iter().enumerate() {
             for excess in found {
                 let watched = &self.watched[excess.place];
+                let (low, high) = watched.codes.range();
                 let all = outside[excess.place].get_or_insert_with(|| Outside {
                     tensor: watched.name.to_owned(),
                     is_input: watched.is_input,
-                    low: real(watched.params, -128),
-                    high: real(watched.params, 127),
+                    low,
+                    high,
                     share: 0.0,
                     samples: 0,
                     worst: excess.worst,
@@ -138,7 +129,7 @@ impl<'g> Guard<'g> {
                 });
                 all.share += excess.count as f64;
                 all.samples += 1;
-                if is_worse(watched.params, excess.worst, all.worst) {
+                if is_worse(watched.codes, excess.worst, all.worst) {
                     all.worst = excess.worst;
                     all.worst_sample = sample;
                 }
@@ -155,18 +146,19 @@ impl<'g> Guard<'g> {
 }
 
 /// How far a value lies from the range; what is not a number lies farthest.
-fn distance(params: QuantParams, value: f64) -> f64 {
+fn distance(codes: Codes, value: f64) -> f64 {
     if value.is_nan() {
         f64::INFINITY
     } else {
-        (real(params, -128) - value).max(value - real(params, 127))
+        let (low, high) = codes.range();
+        (low - value).max(value - high)
     }
 }
 
-fn is_worse(params: QuantParams, value: f64, than: f64) -> bool {
-    !than.is_nan() && (value.is_nan() || distance(params, value) > distance(params, than))
+fn is_worse(codes: Codes, value: f64, than: f64) -> bool {
+    !than.is_nan() && (value.is_nan() || distance(codes, value) > distance(codes, than))
 }
 
-fn worse(params: QuantParams, a: f64, b: f64) -> f64 {
-    if is_worse(params, b, a) { b } else { a }
+fn worse(codes: Codes, a: f64, b: f64) -> f64 {
+    if is_worse(codes, b, a) { b } else { a }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::codes::Codes;
 use super::{EvaluateError, Subject, decibel};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Samples, TensorInfo};
-use crate::op::quant::{QuantParams, QuantTensor, Quantization};
+use crate::op::quant::{QuantTensor, Quantization};
 use crate::op::tensor::{DType, Data, TensorType, Values};
 use crate::op::{DequantizeLinear, Op, QuantizeLinear};
 use crate::reference::Executor;
@@ -16,11 +17,11 @@ use crate::reference::Executor;
 /// Below this ratio of signal to noise, in decibels, a quantized graph's weights are not those of the float graph.
 const LEAST_DB: f64 = 6.0;
 
-/// A tensor that is int8 in the quantized graph and real in the float one: an input of the model, or what a node gives.
+/// A tensor that has codes in the quantized graph and real in the float one: an input of the model, or what a node gives.
 pub(super) struct Place<'q> {
     /// What it is in the quantized graph.
     pub(super) tensor: &'q QuantTensor,
-    pub(super) params: QuantParams,
+    pub(super) codes: Codes,
     /// What it is in the float graph.
     pub(super) handle: Handle<FloatTensor>,
     /// The node that gives it, in the float graph; `None` of an input.
@@ -71,7 +72,7 @@ pub(super) fn places<'q>(subject: Subject<'q>) -> Vec<Place<'q>> {
             let is_real = float.tensors[handle].ty.dtype == DType::F32;
             is_real.then_some(Place {
                 tensor,
-                params: tensor.params()?,
+                codes: Codes::of(tensor)?,
                 handle,
                 node: None,
                 constants: Vec::new(),
@@ -85,7 +86,7 @@ pub(super) fn places<'q>(subject: Subject<'q>) -> Vec<Place<'q>> {
         .collect();
     let place = |node: &'q Node<QuantTensor>| {
         let tensor = &quant.tensors[node.outputs[0]];
-        let params = tensor.params()?;
+        let codes = Codes::of(tensor)?;
         let place = *producers.get(tensor.name())?;
         let twin = &float.nodes[place];
         let handle = twin.outputs[0];
@@ -115,7 +116,7 @@ pub(super) fn places<'q>(subject: Subject<'q>) -> Vec<Place<'q>> {
             && constants.iter().all(is_twin);
         is_same.then_some(Place {
             tensor,
-            params,
+            codes,
             handle,
             node: Some(place),
             constants,
@@ -266,11 +267,15 @@ fn round(graph: &mut FloatGraph, place: &Place<'_>) {
             data: data.map(Arc::new),
         })
     };
-    let scale = Values::f32([1], vec![place.params.scale]);
-    let zero_point = Values::new([1], Data::I8(vec![place.params.zero_point as i8]));
+    let scale = Values::f32([1], vec![place.codes.scale()]);
+    let zero_point = Values::new([1], place.codes.zero_point());
     let scale = tensor("scale", scale.ty(), Some(scale));
     let zero_point = tensor("zero_point", zero_point.ty(), Some(zero_point));
-    let codes = tensor("codes", TensorType::new(DType::I8, ty.shape.clone()), None);
+    let codes = tensor(
+        "codes",
+        TensorType::new(place.codes.dtype(), ty.shape.clone()),
+        None,
+    );
     let reals = tensor("reals", ty, None);
     let behind = place.node.map_or(0, |node| node + 1);
     let readers = graph.nodes[behind..].iter_mut().flat_map(|node| &mut node.inputs);

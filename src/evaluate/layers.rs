@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::codes::Codes;
 use super::decibel;
-use super::guard::{bounds, real};
 use super::means::cosine_of;
 use crate::ir::{Program, QuantGraph, TensorInfo};
-use crate::op::quant::{QuantParams, QuantTensor};
+use crate::op::quant::QuantTensor;
 use crate::op::tensor::Values;
 
 /// Below this a layer's output has more noise than it can bear.
@@ -26,7 +26,7 @@ pub struct Layer {
     pub isolated_db: Option<f64>,
     /// Cosine of the angle to the float model's output.
     pub cosine: f64,
-    /// Share of the elements that lie beyond the output's int8 range by more than a step.
+    /// Share of the elements that lie beyond the output's range of codes by more than a step.
     pub saturated: f64,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Probes<'p> {
 pub(super) struct Probe<'p> {
     node: &'p str,
     tensor: &'p QuantTensor,
-    params: QuantParams,
+    codes: Codes,
 }
 
 impl<'p> Probes<'p> {
@@ -57,7 +57,7 @@ impl<'p> Probes<'p> {
             let output = node.outputs[0];
             let tensor = &graph.tensors[output];
             let first_byte = writes.iter().map(|&s| program.steps[s].write.offset).min();
-            let (Some(params), Some(first_byte)) = (tensor.params(), first_byte) else {
+            let (Some(codes), Some(first_byte)) = (Codes::of(tensor), first_byte) else {
                 continue;
             };
             for step in writes {
@@ -67,7 +67,7 @@ impl<'p> Probes<'p> {
             probes.push(Probe {
                 node: &node.name,
                 tensor,
-                params,
+                codes,
             });
         }
         let by_name = probes
@@ -101,21 +101,19 @@ impl<'p> Probes<'p> {
 
     /// Compares a tensor's bytes with the reference executor's values; nothing where the two graphs differ in shape.
     pub(super) fn compare(&self, probe: usize, bytes: &[u8], reference: &Values) -> Sums {
-        let Probe { tensor, params, .. } = &self.probes[probe];
+        let Probe { tensor, codes, .. } = &self.probes[probe];
         if reference.shape != tensor.ty.shape {
             return Sums::default();
         }
-        let real = |code: i32| real(*params, code);
         // Where the model is quantized already, the reference holds the integers.
         let is_float = reference.data.dtype().is_float();
         let wanted = reference.to_f64();
         let wanted = wanted
             .into_iter()
-            .map(|x| if is_float { x } else { real(x as i32) });
-        let (least, greatest) = bounds(*params);
+            .map(|x| if is_float { x } else { codes.real(x as i32) });
+        let (least, greatest) = codes.bounds();
         let mut sums = Sums::default();
-        for (&byte, wanted) in bytes.iter().zip(wanted) {
-            let found = real((byte as i8).into());
+        for (found, wanted) in codes.reals(bytes).into_iter().zip(wanted) {
             sums.signal += wanted * wanted;
             sums.noise += (wanted - found) * (wanted - found);
             sums.found += found * found;

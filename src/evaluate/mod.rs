@@ -6,6 +6,7 @@
 
 mod auc;
 mod bootstrap;
+mod codes;
 mod detection;
 mod diagnosis;
 mod error;

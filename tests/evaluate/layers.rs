@@ -2,7 +2,7 @@
 
 use tinsmith::evaluate::{Options, Report};
 use tinsmith::op::quant::Quantization;
-use tinsmith::op::tensor::Values;
+use tinsmith::op::tensor::{Data, Values};
 use tinsmith::target::Target;
 
 use super::{Rows, measure};
@@ -134,4 +134,35 @@ fn a_layer_alone_is_what_its_rounding_makes_of_the_outputs() {
         );
         assert!(isolated > layer.sqnr_db - 3.0, "{layer:?}");
     }
+}
+
+#[test]
+fn codes_of_16_bits_are_read_as_such() {
+    let zero = Values::new([], Data::I16(vec![0]));
+    let model = Onnx::new(21)
+        .input("x", [1, 6])
+        .constant("s", &Values::f32([], vec![1.0 / 16384.0]))
+        .constant("z", &zero)
+        .node("QuantizeLinear", &["x", "s", "z"], &["x_codes"], vec![])
+        .node("DequantizeLinear", &["x_codes", "s", "z"], &["x_reals"], vec![])
+        .node("Sigmoid", &["x_reals"], &["g"], vec![])
+        .node("QuantizeLinear", &["g", "s", "z"], &["g_codes"], vec![])
+        .node("DequantizeLinear", &["g_codes", "s", "z"], &["y"], vec![])
+        .output("y");
+    let options = Options {
+        layer_samples: 15,
+        ..Options::default()
+    };
+    let report = measure(&model, &samples(), &samples(), &options).unwrap();
+    assert!(!report.layers.is_empty());
+    for layer in &report.layers {
+        assert!(layer.sqnr_db > 60.0 && layer.saturated == 0.0, "{layer:?}");
+    }
+    assert_eq!(report.outside, []);
+    // Between the ends of int8's codes and of int16's nothing is cut off.
+    let mut wide = samples();
+    wide.rows[3][2] = 2.5;
+    let report = measure(&model, &samples(), &wide, &options).unwrap();
+    let x = &report.outside[0];
+    assert_eq!((x.samples, x.worst, x.high), (1, 2.5, 32767.0 / 16384.0));
 }

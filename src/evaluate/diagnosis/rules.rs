@@ -5,6 +5,7 @@
 
 use super::cause::Cause;
 use super::statistics::{Channel, Statistics};
+use crate::evaluate::codes::Codes;
 use crate::evaluate::isolated::{Constant, Place};
 use crate::ir::{FloatGraph, QuantGraph};
 use crate::op::Op;
@@ -18,6 +19,9 @@ const STRETCHED: f64 = 4.0;
 
 /// From this ratio on the smaller ones have a handful of steps: weights beside an outlier, parts of a concatenation.
 const OUTLYING: f64 = 16.0;
+
+/// A part of a concatenation with no more steps than this has too few.
+const MOST_STEPS: f64 = 255.0 / OUTLYING;
 
 /// What is known of a place.
 pub(super) struct Evidence<'e> {
@@ -92,10 +96,11 @@ pub(super) fn of_concats(
 ) -> Vec<(usize, Cause)> {
     let mut found: Vec<(usize, Cause)> = Vec::new();
     for node in quant.nodes.iter().filter(|node| matches!(node.op, Op::Concat(_))) {
-        let Some(params) = quant.tensors[node.outputs[0]].params() else {
+        let Some(codes) = Codes::of(&quant.tensors[node.outputs[0]]) else {
             continue;
         };
-        let span = 255.0 * f64::from(params.scale);
+        let (low, high) = codes.range();
+        let (step, span) = (f64::from(codes.scale()), high - low);
         for &part in &node.inputs {
             let name = &quant.tensors[part].name;
             let Some(index) = places.iter().position(|place| place.tensor.name == *name) else {
@@ -104,7 +109,7 @@ pub(super) fn of_concats(
             let own = seen[index].whole();
             let own = own.max.max(0.0) - own.min.min(0.0);
             let times = span / own;
-            if own > 0.0 && times >= OUTLYING && !found.iter().any(|&(met, _)| met == index) {
+            if own > 0.0 && own <= MOST_STEPS * step && !found.iter().any(|&(met, _)| met == index) {
                 let concat = node.name.clone();
                 found.push((index, Cause::SharedScale { concat, times }));
             }
@@ -118,7 +123,7 @@ pub(super) fn explain(float: &FloatGraph, evidence: &Evidence<'_>) -> Cause {
     if evidence.constants_db < evidence.output_db {
         return of_weights(float, evidence.place);
     }
-    let scale = f64::from(evidence.place.params.scale);
+    let scale = f64::from(evidence.place.codes.scale());
     let rounded = evidence.evaluation.count() as f64 * scale * scale / 12.0;
     if evidence.evaluation.clipped > rounded {
         of_clipping(evidence)

@@ -4,10 +4,9 @@
 use rayon::prelude::*;
 
 use crate::evaluate::EvaluateError;
-use crate::evaluate::guard::real;
+use crate::evaluate::codes::Codes;
 use crate::evaluate::isolated::Place;
 use crate::ir::{FloatGraph, Samples};
-use crate::op::quant::QuantParams;
 use crate::op::tensor::Values;
 use crate::reference::Executor;
 
@@ -99,9 +98,9 @@ impl Statistics {
     }
 
     /// Takes values in; neighbours of the same channel lie `inner` apart or less.
-    fn see(&mut self, values: &[f32], inner: usize, params: QuantParams) {
-        let (low, high) = (real(params, -128), real(params, 127));
-        let half = f64::from(params.scale) / 2.0;
+    fn see(&mut self, values: &[f32], inner: usize, codes: Codes) {
+        let (low, high) = codes.range();
+        let half = f64::from(codes.scale()) / 2.0;
         for (block, values) in values.chunks(inner).enumerate() {
             let channels = self.channels.len();
             let channel = &mut self.channels[block % channels];
@@ -189,7 +188,7 @@ pub(super) fn gather(
                 let mut statistics = empty();
                 executor.observe(&samples.get(sample)?, &mut |tensor, values: &Values| {
                     if let (Some(index), Some(values)) = (by_tensor[tensor.index()], values.as_f32()) {
-                        statistics[index].see(values, layouts[index].1, places[index].params);
+                        statistics[index].see(values, layouts[index].1, places[index].codes);
                     }
                 })?;
                 Ok(statistics)
@@ -222,11 +221,15 @@ fn channels(shape: &[usize], is_input: bool) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::quant::QuantParams;
 
-    const PARAMS: QuantParams = QuantParams {
-        scale: 0.01,
-        zero_point: 0,
-    };
+    const CODES: Codes = Codes::new(
+        QuantParams {
+            scale: 0.01,
+            zero_point: 0,
+        },
+        false,
+    );
 
     #[test]
     fn channels_are_where_the_layout_has_them() {
@@ -240,7 +243,7 @@ mod tests {
     #[test]
     fn values_are_taken_in_by_channel() {
         let mut statistics = Statistics::new(2);
-        statistics.see(&[1.0, -1.0, 0.5, 0.5, 2.27, 0.0, 0.0, 0.0], 2, PARAMS);
+        statistics.see(&[1.0, -1.0, 0.5, 0.5, 2.27, 0.0, 0.0, 0.0], 2, CODES);
         let [a, b] = statistics.channels[..] else { panic!() };
         assert_eq!((a.min, b.max), (-1.0, 0.5));
         assert_eq!(b.mean(), 0.25);
