@@ -109,10 +109,11 @@ pub fn compile(
 /// # Errors
 /// See [`Error`].
 pub fn load(onnx: &[u8], options: &Options) -> Result<FloatGraph, Error> {
-    // int8 has no loop step.
-    let int8 = options.quantize.precision == quantize::Precision::Int8;
+    let precision = options.quantize.precision;
+    let int8 = precision == quantize::Precision::Int8;
     let mut import = options.import.clone();
-    import.unroll |= int8;
+    // Codes have no loop step.
+    import.unroll |= precision != quantize::Precision::F32;
     let graph = import::onnx(onnx, &import)?;
     let optimize = optimize::Options {
         integers: int8,

@@ -367,13 +367,14 @@ impl CompileArgs {
         let precision = match self.precision {
             Precision::Int8 => Some(quantize::Precision::Int8),
             Precision::F32 => Some(quantize::Precision::F32),
-            Precision::Int16x8 | Precision::Auto => None,
+            Precision::Int16x8 => Some(quantize::Precision::Int16x8),
+            Precision::Auto => None,
         };
         let Some(precision) = precision else {
             let name = self.precision.to_possible_value();
             let name = name.map_or_else(String::new, |value| value.get_name().to_owned());
             return Err(Failure::usage(format!("precision `{name}` is not implemented"))
-                .with_help("int8 and f32 are what there is so far"));
+                .with_help("int8, int16x8 and f32 are what there is so far"));
         };
         let mut options = model.options()?;
         options.quantize = quantize::Options {

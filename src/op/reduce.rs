@@ -214,7 +214,7 @@ fn sums(
 
 impl Reduce {
     /// Elements before, among and behind the reduced axes; `None` where others lie among them.
-    fn run(&self, shape: &[usize]) -> Option<[usize; 3]> {
+    pub(crate) fn run(&self, shape: &[usize]) -> Option<[usize; 3]> {
         // Extents of one are everybody's neighbours.
         let wide = |axis: &usize| shape.get(*axis).is_some_and(|&extent| extent != 1);
         let reduced: Vec<usize> = self.axes.iter().copied().filter(wide).collect();

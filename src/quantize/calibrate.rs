@@ -5,7 +5,7 @@ mod reals;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::params::{integer_params, params_of, passed_through, quantize_constant};
+use super::params::{integer_params, params_of, passed_through, quantize_constant, quantize_wide_constant};
 use super::reals::plain;
 use super::scheme::Scheme;
 use super::weight_form::WeightForm;
@@ -21,7 +21,9 @@ pub(super) fn quantize(graph: &FloatGraph, scheme: &Scheme) -> Result<QuantGraph
         graph,
         scheme,
         out: QuantGraph::new(graph.name.clone()),
+        precision: Precision::Int8,
         mapped: vec![None; graph.tensors.len()],
+        wide: vec![None; graph.tensors.len()],
         reals: vec![None; graph.tensors.len()],
         names: graph
             .tensors
@@ -37,6 +39,7 @@ pub(super) fn quantize(graph: &FloatGraph, scheme: &Scheme) -> Result<QuantGraph
         } else if scheme.precisions.tensor(input) == Precision::F32 {
             quantizer.real(input)
         } else {
+            quantizer.precision = scheme.precisions.tensor(input);
             quantizer.activation(input)
         };
         quantizer.out.inputs.push(handle);
@@ -45,10 +48,11 @@ pub(super) fn quantize(graph: &FloatGraph, scheme: &Scheme) -> Result<QuantGraph
         quantizer.node(position, node);
     }
     for &output in &graph.outputs {
-        let made = if scheme.precisions.tensor(output) == Precision::F32 {
-            quantizer.reals[output.index()]
-        } else {
-            None
+        quantizer.precision = scheme.precisions.tensor(output);
+        let made = match quantizer.precision {
+            Precision::F32 => quantizer.reals[output.index()],
+            Precision::Int16x8 => quantizer.wide[output.index()],
+            Precision::Int8 => None,
         };
         let handle = made.or(quantizer.mapped[output.index()]);
         let handle = handle.unwrap_or_else(|| match &graph.tensors[output].data {
@@ -91,8 +95,12 @@ struct Quantizer<'g> {
     graph: &'g FloatGraph,
     scheme: &'g Scheme,
     out: QuantGraph,
-    /// The codes of a tensor, by tensor; what is plain, as it is.
+    /// What the node at hand computes in.
+    precision: Precision,
+    /// The int8 codes of a tensor, by tensor; what is plain, as it is.
     mapped: Vec<Option<Handle<QuantTensor>>>,
+    /// The int16 codes of a tensor, by tensor.
+    wide: Vec<Option<Handle<QuantTensor>>>,
     /// The reals of a tensor, by tensor.
     reals: Vec<Option<Handle<QuantTensor>>>,
     /// Names taken.
@@ -106,7 +114,8 @@ impl Quantizer<'_> {
             self.mapped[node.outputs[0].index()] = self.mapped[input.index()];
             return;
         }
-        if self.scheme.precisions.node(position) == Precision::F32 {
+        self.precision = self.scheme.precisions.node(position);
+        if self.precision == Precision::F32 {
             self.real_node(node);
             return;
         }
@@ -194,27 +203,42 @@ impl Quantizer<'_> {
         handle
     }
 
-    /// The int8 tensor of an activation, made where there is none yet: of its reals, where it has those.
+    /// The codes of tensors in the precision at hand.
+    fn codes(&mut self) -> &mut Vec<Option<Handle<QuantTensor>>> {
+        match self.precision {
+            Precision::Int16x8 => &mut self.wide,
+            Precision::Int8 | Precision::F32 => &mut self.mapped,
+        }
+    }
+
+    /// The codes of an activation in the precision at hand, made where there are none yet: of its reals, or of its other
+    /// codes, where it has those.
     fn activation(&mut self, tensor: Handle<FloatTensor>) -> Handle<QuantTensor> {
-        if let Some(handle) = self.mapped[tensor.index()] {
+        if let Some(handle) = self.codes()[tensor.index()] {
             return handle;
         }
         let float = &self.graph.tensors[tensor];
-        let params = self.scheme.params[tensor.index()].unwrap_or_else(|| params_of(None));
+        let params = self.scheme.params_in(self.precision, tensor);
+        let (dtype, others) = match self.precision {
+            Precision::Int16x8 => (DType::I16, &self.mapped),
+            Precision::Int8 | Precision::F32 => (DType::I8, &self.wide),
+        };
+        let made = self.reals[tensor.index()].or(others[tensor.index()]);
+        let params = params.unwrap_or_else(|| params_of(None));
         let mut codes = QuantTensor {
             name: float.name.clone(),
-            ty: TensorType::new(DType::I8, float.ty.shape.clone()),
+            ty: TensorType::new(dtype, float.ty.shape.clone()),
             quantization: Quantization::PerTensor(params),
             model_dtype: float.ty.dtype,
             data: None,
         };
-        let handle = if let Some(reals) = self.reals[tensor.index()] {
+        let handle = if let Some(made) = made {
             codes.name = super::fresh_name(&mut self.names, &float.name);
-            self.convert(reals, codes)
+            self.convert(made, codes)
         } else {
             self.out.tensors.push(codes)
         };
-        self.mapped[tensor.index()] = Some(handle);
+        self.codes()[tensor.index()] = Some(handle);
         handle
     }
 
@@ -255,7 +279,7 @@ impl Quantizer<'_> {
                 }
                 return Some(self.activation(input));
             };
-            if let Some(handle) = self.mapped[input.index()] {
+            if let Some(handle) = self.codes()[input.index()] {
                 return Some(handle);
             }
             let one_number = matches!(node.op, Op::Binary(_)) && data.data.len() == 1;
@@ -270,8 +294,14 @@ impl Quantizer<'_> {
                     if one_number {
                         (Quantization::Plain, Arc::clone(data))
                     } else {
-                        let (params, codes) = quantize_constant(values);
-                        let values = Values::new(data.shape.clone(), Data::I8(codes));
+                        let (params, codes) = if self.precision == Precision::Int16x8 {
+                            let (params, codes) = quantize_wide_constant(values);
+                            (params, Data::I16(codes))
+                        } else {
+                            let (params, codes) = quantize_constant(values);
+                            (params, Data::I8(codes))
+                        };
+                        let values = Values::new(data.shape.clone(), codes);
                         (Quantization::PerTensor(params), Arc::new(values))
                     }
                 }
@@ -285,7 +315,7 @@ impl Quantizer<'_> {
                 model_dtype: tensor.ty.dtype,
                 data: Some(data),
             });
-            self.mapped[input.index()] = Some(handle);
+            self.codes()[input.index()] = Some(handle);
             Some(handle)
         };
         // All of them, so that every problem is seen.
@@ -318,7 +348,7 @@ impl Quantizer<'_> {
         if !sound {
             return None;
         }
-        let params = self.scheme.params[x.index()]?;
+        let params = self.scheme.params_in(self.precision, x)?;
         let quantized = self.scheme.layers[position].as_ref()?;
         let tensor = weights.0;
         let shape = tensor.ty.shape.clone();

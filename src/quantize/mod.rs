@@ -48,7 +48,7 @@ use crate::ir::verify::{VerifyError, verify};
 use crate::ir::{FloatGraph, Node, Problem, Progress, QuantGraph, SampleError, Samples};
 use crate::op::quant::QuantTensor;
 use crate::op::tensor::TensorType;
-use crate::op::{Op, Reshape};
+use crate::op::{Op, Reshape, wide};
 use crate::reference::ReferenceError;
 use params::Sources;
 pub use pins::{NodePin, Pattern, Pins, TensorPin};
@@ -111,6 +111,8 @@ pub enum Precision {
     /// int8: what has no such form is refused.
     #[default]
     Int8,
+    /// int16 activations and int8 weights: what has no such form computes in f32.
+    Int16x8,
     /// f32, but for the parts of a quantized model that have an int8 form.
     F32,
 }
@@ -244,6 +246,7 @@ pub fn run(
         calibrated(&mut float, samples, options, progress)?
     };
     copy_constant_outputs(&mut quant);
+    about_functions(&mut quant);
     verify(&quant)?;
     Ok(Quantized { float, quant })
 }
@@ -260,10 +263,11 @@ fn calibrated(
     let calibrators: Vec<_> = options.pins.calibrators().chain([options.calibrator]).collect();
     let observed = Observed::of(graph, samples, &calibrators, progress)?;
     let mut pinned = options.pins.precisions(graph);
-    if options.steps.has(Step::SplitConcats) {
+    if options.steps.has(Step::SplitConcats) && options.precision == Precision::Int8 {
         concats::split(graph, &observed.extremes, &mut pinned);
     }
     let precisions = Precisions::of(graph, options.precision, &pinned);
+    graph.notes.extend(precisions.notes(graph));
     let sources = Sources::of(graph, &precisions);
     let mut ranges = if options.calibrator == Calibrator::Auto {
         auto::choose(
@@ -278,9 +282,17 @@ fn calibrated(
         observed.ranges(options.calibrator)
     };
     observed.pin(graph, &options.pins, &mut ranges);
-    let wished = options.pins.weights(graph, options.weights);
+    // Cutting tails off gains nothing where there are codes enough.
+    let mut extremes = observed.ranges(Calibrator::MinMax);
+    observed.pin(graph, &options.pins, &mut extremes);
+    let mut wished = options.pins.weights(graph, options.weights);
+    graph.notes.extend(precisions.settle_weights(&mut wished));
     let forms = weight_form::settle(graph, &wished);
-    let mut scheme = Scheme::new(graph, precisions, sources.params(graph, &ranges), &forms);
+    let params = [
+        sources.params(graph, &ranges),
+        sources.wide_params(graph, &extremes),
+    ];
+    let mut scheme = Scheme::new(graph, precisions, params, &forms);
     let mended = sweep::run(graph, &mut scheme, &subset, options.steps, progress)?;
     if options.steps != Steps::NONE {
         graph.notes.push(format!(
@@ -354,6 +366,25 @@ fn about_lstm<T>(node: &Node<T>) -> String {
         node.op.name(),
         node.name
     )
+}
+
+/// Says of the functions on int16 how far they are from what reals would give.
+fn about_functions(graph: &mut QuantGraph) {
+    let deviation = |node: &Node<QuantTensor>| {
+        let Op::Unary(unary) = &node.op else { return None };
+        let (x, y) = (
+            &graph.tensors[*node.inputs.first()?],
+            &graph.tensors[*node.outputs.first()?],
+        );
+        let most = wide::deviation(unary.kind, x.params()?, y.params().filter(|_| y.is_wide())?)?;
+        Some(format!(
+            "{} `{}`: its int16 codes come from a table; they are within {most} of what reals would give, not proven equal",
+            node.op.name(),
+            node.name
+        ))
+    };
+    let notes: Vec<String> = graph.nodes.iter().filter_map(deviation).collect();
+    graph.notes.extend(notes);
 }
 
 /// A problem of a node.

@@ -53,8 +53,27 @@ impl Sources {
         self.0[tensor.index()]
     }
 
-    /// The parameters of every tensor over these ranges, by tensor.
+    /// The int8 parameters of every tensor over these ranges, by tensor.
     pub(super) fn params(&self, graph: &FloatGraph, ranges: &[Option<Range>]) -> Vec<Option<QuantParams>> {
+        self.over(graph, ranges, params_of, |params| params)
+    }
+
+    /// The int16 parameters of every tensor over these ranges, by tensor.
+    pub(super) fn wide_params(
+        &self,
+        graph: &FloatGraph,
+        ranges: &[Option<Range>],
+    ) -> Vec<Option<QuantParams>> {
+        self.over(graph, ranges, wide_params_of, widened)
+    }
+
+    fn over(
+        &self,
+        graph: &FloatGraph,
+        ranges: &[Option<Range>],
+        of_range: fn(Option<Range>) -> QuantParams,
+        of_fixed: fn(QuantParams) -> QuantParams,
+    ) -> Vec<Option<QuantParams>> {
         let mut limited = ranges.to_vec();
         for node in &graph.nodes {
             for output in &node.outputs {
@@ -65,8 +84,8 @@ impl Sources {
             }
         }
         let of = |source: &Source| match *source {
-            Source::Fixed(params) => Some(params),
-            Source::RangeOf(root) => Some(params_of(limited[root.index()])),
+            Source::Fixed(params) => Some(of_fixed(params)),
+            Source::RangeOf(root) => Some(of_range(limited[root.index()])),
         };
         self.0.iter().map(of).collect()
     }
@@ -114,6 +133,48 @@ pub(super) fn params_of(range: Option<Range>) -> QuantParams {
         scale,
         zero_point: zero_point.clamp(-128.0, 127.0) as i32,
     }
+}
+
+/// int16 parameters over a range: zero is the code 0, and the scale is the least power of two whose codes hold it all.
+/// Powers of two make rescales shifts.
+pub(super) fn wide_params_of(range: Option<Range>) -> QuantParams {
+    let most = range.map_or(0.0, |range| f64::from(range.min.abs().max(range.max.abs())));
+    power_of_two(most, 32767.0)
+}
+
+/// int16 parameters for what an operator or the model settles in int8.
+fn widened(params: QuantParams) -> QuantParams {
+    let steps = (-128 - params.zero_point).abs().max(127 - params.zero_point);
+    power_of_two(f64::from(steps) * f64::from(params.scale), 32768.0)
+}
+
+/// The least power of two of which `codes` make up `most`.
+fn power_of_two(most: f64, codes: f64) -> QuantParams {
+    // Beyond these ends no f32 has the reciprocal that converts, or nothing but zero was seen.
+    const ENDS: (i32, i32) = (-100, 100);
+    let exponent = if most > 0.0 && most.is_finite() {
+        let near = libm::ilogb(most / codes);
+        let reaches = |exponent: i32| codes * libm::ldexp(1.0, exponent) >= most;
+        (near..).find(|&exponent| reaches(exponent)).unwrap_or(near)
+    } else {
+        -15
+    };
+    QuantParams {
+        scale: libm::ldexp(1.0, exponent.clamp(ENDS.0, ENDS.1)) as f32,
+        zero_point: 0,
+    }
+}
+
+/// A constant in int16 over its own range.
+pub(super) fn quantize_wide_constant(values: &[f32]) -> (QuantParams, Vec<i16>) {
+    let most = values.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+    let params = wide_params_of(Some(Range {
+        min: -most,
+        max: most,
+    }));
+    // A float saturates as it becomes an integer.
+    let code = |&value: &f32| libm::rint(f64::from(value) / f64::from(params.scale)) as i16;
+    (params, values.iter().map(code).collect())
 }
 
 /// The parameters under which an integer input counts as itself.

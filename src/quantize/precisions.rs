@@ -2,9 +2,10 @@
 
 use super::Precision;
 use super::params::{integer_params, passed_through};
+use super::weight_form::WeightForm;
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node};
 use crate::op::tensor::DType;
-use crate::op::{Op, OutputParams};
+use crate::op::{BinaryKind, Op, OutputParams, ReduceKind};
 
 /// The precision of every node, and of every tensor: that of the node which makes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,12 +43,55 @@ impl Precisions {
                 }
                 (None, []) => usual,
             };
+            let precision = if precision == Precision::Int16x8 && !has_wide_form(graph, node) {
+                Precision::F32
+            } else {
+                precision
+            };
             for output in &node.outputs {
                 tensors[output.index()] = precision;
             }
             nodes.push(precision);
         }
         Self { nodes, tensors }
+    }
+
+    /// Has nodes on int16 take int8 weights where int4 is wished for; says so.
+    pub(super) fn settle_weights(&self, wished: &mut [WeightForm]) -> Option<String> {
+        let mut settled = false;
+        for (precision, wished) in self.nodes.iter().zip(wished) {
+            let is_int4 = match wished {
+                WeightForm::Int4 | WeightForm::Int4Block32 | WeightForm::Int4Block64 => true,
+                WeightForm::Int8 | WeightForm::Int8PerTensor => false,
+            };
+            if is_int4 && *precision == Precision::Int16x8 {
+                *wished = WeightForm::Int8;
+                settled = true;
+            }
+        }
+        settled.then(|| "layers on int16 keep int8 weights: int4 weights go with int8 alone".to_owned())
+    }
+
+    /// What has to be said of nodes on int16: which have no such form, and which functions come from tables.
+    pub(super) fn notes(&self, graph: &FloatGraph) -> Vec<String> {
+        if !self.nodes.contains(&Precision::Int16x8) {
+            return Vec::new();
+        }
+        let is_without = |(node, precision): &(&Node<FloatTensor>, &Precision)| {
+            **precision == Precision::F32 && !has_wide_form(graph, node)
+        };
+        let nodes = graph.nodes.iter().zip(&self.nodes);
+        let without: Vec<String> = nodes
+            .filter(is_without)
+            .map(|(node, _)| format!("{} `{}`", node.op.name(), node.name))
+            .collect();
+        if without.is_empty() {
+            return Vec::new();
+        }
+        vec![format!(
+            "computed in f32, having no int16 form: {}",
+            without.join(", ")
+        )]
     }
 
     /// Of the node at `position`.
@@ -59,6 +103,88 @@ impl Precisions {
     pub(super) fn tensor(&self, tensor: Handle<FloatTensor>) -> Precision {
         self.tensors[tensor.index()]
     }
+}
+
+/// Whether an operator computes on int16.
+fn has_wide_form(graph: &FloatGraph, node: &Node<FloatTensor>) -> bool {
+    let constant = |position: usize| {
+        node.inputs
+            .get(position)
+            .and_then(|&input| graph.tensors[input].data.as_ref())
+    };
+    let is_float = node
+        .outputs
+        .iter()
+        .all(|&output| graph.tensors[output].ty.dtype == DType::F32);
+    is_float
+        && match &node.op {
+            Op::Conv2d(_) | Op::ConvNd(_) | Op::Dense(_) => {
+                constant(1).is_some() && (node.inputs.len() < 3 || constant(2).is_some())
+            }
+            Op::Binary(binary) => match binary.kind {
+                BinaryKind::Add | BinaryKind::Sub | BinaryKind::Mul | BinaryKind::Min | BinaryKind::Max => {
+                    true
+                }
+                BinaryKind::PRelu => constant(1).is_some_and(|slopes| slopes.data.len() == 1),
+                BinaryKind::Div
+                | BinaryKind::Pow
+                | BinaryKind::Mod
+                | BinaryKind::Fmod
+                | BinaryKind::And
+                | BinaryKind::Or
+                | BinaryKind::Xor
+                | BinaryKind::ShiftLeft
+                | BinaryKind::ShiftRight => false,
+            },
+            Op::Reduce(reduce) => {
+                let shape = &graph.tensors[node.inputs[0]].ty.shape;
+                matches!(reduce.kind, ReduceKind::Mean | ReduceKind::Max) && reduce.run(shape).is_some()
+            }
+            Op::AveragePool(_)
+            | Op::MaxPool(_)
+            | Op::Unary(_)
+            | Op::Concat(_)
+            | Op::Delay(_)
+            | Op::Expand(_)
+            | Op::Gather(_)
+            | Op::GatherElements(_)
+            | Op::GatherNd(_)
+            | Op::Pad(_)
+            | Op::Reshape(_)
+            | Op::Slice(_)
+            | Op::Transpose(_)
+            | Op::Trilu(_) => true,
+            Op::Attention(_)
+            | Op::BatchNormalization(_)
+            | Op::BitCast(_)
+            | Op::Cast(_)
+            | Op::Compare(_)
+            | Op::Cumulate(_)
+            | Op::DequantizeLinear(_)
+            | Op::DequantizeTo(_)
+            | Op::GridSample(_)
+            | Op::LayerNorm(_)
+            | Op::Lookup(_)
+            | Op::Lstm(_)
+            | Op::MatMul(_)
+            | Op::MaxPoolIndices(_)
+            | Op::NarrowCast(_)
+            | Op::NonMaxSuppression(_)
+            | Op::NonZero(_)
+            | Op::QuantizeLinear(_)
+            | Op::QuantizeTo(_)
+            | Op::Recurrent(_)
+            | Op::Repeat(_)
+            | Op::Resample(_)
+            | Op::RoiAlign(_)
+            | Op::Scatter(_)
+            | Op::Select(_)
+            | Op::Softmax(_)
+            | Op::TfIdf(_)
+            | Op::TopK(_)
+            | Op::TreeEnsemble(_)
+            | Op::Unique(_) => false,
+        }
 }
 
 /// The reals that a node only moves; none of a node that computes.

@@ -4,7 +4,7 @@ use super::Precision;
 use super::precisions::Precisions;
 use super::weight_form::WeightForm;
 use super::weights::{self, Weights};
-use crate::ir::{FloatGraph, FloatTensor, Node};
+use crate::ir::{FloatGraph, FloatTensor, Handle, Node};
 use crate::op::Op;
 use crate::op::quant::QuantParams;
 use crate::op::tensor::Values;
@@ -15,16 +15,18 @@ pub(super) struct Scheme {
     pub(super) precisions: Precisions,
     /// The parameters of every tensor that becomes int8.
     pub(super) params: Vec<Option<QuantParams>>,
+    /// The parameters of every tensor that becomes int16.
+    wide: Vec<Option<QuantParams>>,
     /// The weights of every layer in integers whose weights are constants of finite reals.
     pub(super) layers: Vec<Option<Weights>>,
 }
 
 impl Scheme {
-    /// Weights to nearest under these parameters, each node's in the form that `forms` has for it.
+    /// Weights to nearest under these parameters of int8 and of int16, each node's in the form that `forms` has for it.
     pub(super) fn new(
         graph: &FloatGraph,
         precisions: Precisions,
-        params: Vec<Option<QuantParams>>,
+        [params, wide]: [Vec<Option<QuantParams>>; 2],
         forms: &[WeightForm],
     ) -> Self {
         let layer = |(position, node): (usize, &Node<FloatTensor>)| {
@@ -32,6 +34,10 @@ impl Scheme {
                 return None;
             }
             let constants = Constants::of(graph, node)?;
+            let params = match precisions.node(position) {
+                Precision::Int16x8 => &wide,
+                Precision::Int8 | Precision::F32 => &params,
+            };
             let input = params[node.inputs[0].index()]?;
             Some(weights::quantize(
                 constants.weights,
@@ -45,7 +51,16 @@ impl Scheme {
         Self {
             precisions,
             params,
+            wide,
             layers,
+        }
+    }
+
+    /// The parameters of a tensor among codes of a precision.
+    pub(super) fn params_in(&self, precision: Precision, tensor: Handle<FloatTensor>) -> Option<QuantParams> {
+        match precision {
+            Precision::Int16x8 => self.wide[tensor.index()],
+            Precision::Int8 | Precision::F32 => self.params[tensor.index()],
         }
     }
 }

@@ -78,7 +78,7 @@ impl Sweep<'_> {
             }
         }
         for (&input, float) in self.graph.inputs.iter().zip(by_input) {
-            let quantized = if scheme.precisions.tensor(input) == Precision::F32 {
+            let quantized = if scheme.precisions.tensor(input) != Precision::Int8 {
                 float.clone()
             } else {
                 self.rounded(scheme, input, float.clone())
@@ -96,7 +96,9 @@ impl Sweep<'_> {
         node: &Node<FloatTensor>,
         steps: Steps,
     ) -> Result<bool, QuantizeError> {
-        let is_real = scheme.precisions.node(position) == Precision::F32;
+        // What int16 loses is nothing beside what int8 does.
+        let precision = scheme.precisions.node(position);
+        let is_real = precision != Precision::Int8;
         let float = self.eval(node, |sides| &sides.float, &[])?;
         let mut mended = false;
         let (mut replaced, mut reals) = (Vec::new(), Vec::new());
@@ -104,7 +106,8 @@ impl Sweep<'_> {
             reals = self.round_inputs(scheme, node);
             replaced = self.rounded_constants(node);
         }
-        let input = node.inputs.first().and_then(|input| scheme.params[input.index()]);
+        let input = node.inputs.first();
+        let input = input.and_then(|&input| scheme.params_in(precision, input));
         if let (Some(constants), Some(input), Some(weights)) =
             (Constants::of(self.graph, node), input, &scheme.layers[position])
             && let (Some(x), [float_out]) = (self.tensors[node.inputs[0].index()].as_ref(), &float[..])
@@ -142,11 +145,11 @@ impl Sweep<'_> {
         Ok(mended)
     }
 
-    /// Rounds what a node in codes reads of nodes in reals. Gives the values as they were, for others that read them.
+    /// Rounds what a node in int8 reads of nodes in others. Gives the values as they were, for others that read them.
     fn round_inputs(&mut self, scheme: &Scheme, node: &Node<FloatTensor>) -> Vec<(Handle<FloatTensor>, All)> {
         let mut reals = Vec::new();
         for &input in &node.inputs {
-            if scheme.precisions.tensor(input) != Precision::F32 {
+            if scheme.precisions.tensor(input) == Precision::Int8 {
                 continue;
             }
             if let Some(mut sides) = self.tensors[input.index()].take() {

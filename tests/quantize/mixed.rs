@@ -3,7 +3,7 @@
 use tinsmith::ir::text::parse;
 use tinsmith::ir::{FloatGraph, QuantGraph, SampleError, Samples};
 use tinsmith::op::tensor::{DType, Values};
-use tinsmith::quantize::{self, Options, Pins, QuantizeError, Steps};
+use tinsmith::quantize::{self, Options, Pins, Precision, QuantizeError, Steps};
 
 use super::case::Case;
 
@@ -41,7 +41,12 @@ fn graph() -> FloatGraph {
 }
 
 fn quantized(table: &str, steps: Steps) -> Result<QuantGraph, QuantizeError> {
+    quantized_in(Precision::Int8, table, steps)
+}
+
+fn quantized_in(precision: Precision, table: &str, steps: Steps) -> Result<QuantGraph, QuantizeError> {
     let options = Options {
+        precision,
         pins: Pins::parse(&format!("[quantization]\n{table}")).unwrap(),
         steps,
         ..Options::default()
@@ -62,6 +67,16 @@ fn made(quant: &QuantGraph) -> Vec<(String, DType)> {
             (tensor.name.clone(), tensor.ty.dtype)
         })
         .collect()
+}
+
+/// Runs a quantized graph on the simulator. Written as ONNX, a function in reals between codes of 16 bits would be read as
+/// one on codes, which is another.
+fn check_blob(quant: QuantGraph) {
+    Case {
+        graph: quant,
+        ..Case::new(7)
+    }
+    .check_blob();
 }
 
 /// Runs a quantized graph every way there is.
@@ -151,4 +166,106 @@ fn entries_that_stand_for_nothing_are_all_named() {
         error.to_string(),
         "no node has the name `third`\nno tensor has the name `w`"
     );
+}
+
+#[test]
+fn a_whole_model_may_have_16_bits() {
+    let quant = quantized_in(Precision::Int16x8, &node("function", "f32"), Steps::NONE).unwrap();
+    let wanted = [
+        ("first", DType::I16),
+        ("flat", DType::I16),
+        ("flat#1", DType::F32),
+        ("function", DType::F32),
+        ("back", DType::F32),
+        ("back#1", DType::I16),
+        ("second", DType::I16),
+        ("sum", DType::I16),
+    ];
+    assert_eq!(made(&quant), wanted.map(|(name, dtype)| (name.into(), dtype)));
+    for (_, tensor) in quant.tensors.iter().filter(|(_, tensor)| tensor.is_wide()) {
+        let params = tensor.params().unwrap();
+        assert_eq!(params.zero_point, 0);
+        assert!(
+            params.scale.log2().fract() == 0.0,
+            "{} of {}",
+            params.scale,
+            tensor.name
+        );
+    }
+    check_blob(quant);
+}
+
+/// Codes of both widths, and reals, from one tensor: each is made once.
+#[test]
+fn widths_meet_in_one_model() {
+    let table = node("second", "int16x8") + &node("function", "f32") + &node("sum", "int16x8");
+    let quant = quantized(&table, Steps::NONE).unwrap();
+    let wanted = [
+        ("first", DType::I8),
+        ("flat", DType::I8),
+        ("flat#1", DType::F32),
+        ("function", DType::F32),
+        ("back", DType::F32),
+        ("back#1", DType::I16),
+        ("second", DType::I16),
+        ("first#1", DType::I16),
+        ("sum", DType::I16),
+    ];
+    assert_eq!(made(&quant), wanted.map(|(name, dtype)| (name.into(), dtype)));
+    check_blob(quant);
+    let quant = quantized_in(Precision::Int16x8, &node("second", "int8"), Steps::NONE).unwrap();
+    assert!(made(&quant).contains(&("back#1".into(), DType::I8)));
+}
+
+#[test]
+fn functions_say_how_far_they_may_be() {
+    let quant = quantized_in(Precision::Int16x8, "", Steps::NONE).unwrap();
+    let note = quant
+        .notes
+        .iter()
+        .find(|note| note.starts_with("Unary `function`"));
+    assert!(
+        note.unwrap().contains("within 1 of what reals would give"),
+        "{note:?}"
+    );
+    let quant = quantized("", Steps::NONE).unwrap();
+    assert!(quant.notes.is_empty(), "{:?}", quant.notes);
+}
+
+#[test]
+fn layers_on_16_bits_are_mended() {
+    let steps = Steps::of(quantize::Effort::Normal);
+    let quant = quantized_in(Precision::Int16x8, &node("function", "f32"), steps).unwrap();
+    check_blob(quant);
+}
+
+/// A softmax has no such form: it computes in reals, which is said.
+#[test]
+fn what_has_no_form_on_16_bits_computes_in_reals() {
+    let mut graph = graph();
+    let softmax = parse(
+        "graph \"s\"\ninput %x: f32[2,3]\n%y = Softmax {\"axis\":1,\"kind\":\"Probability\"} (%x)\noutput %y\n",
+    )
+    .unwrap();
+    let last = graph.outputs[0];
+    let output = graph.tensors.push(tinsmith::ir::FloatTensor {
+        name: "chances".into(),
+        ..graph.tensors[last].clone()
+    });
+    let mut node = softmax.nodes[0].clone();
+    node.name = "chances".into();
+    node.inputs = vec![last];
+    node.outputs = vec![output];
+    graph.nodes.push(node);
+    graph.outputs = vec![output];
+    let options = Options {
+        precision: Precision::Int16x8,
+        ..Options::default()
+    };
+    let quant = quantize::run(graph, &Noise, &options, &|_, _, _| ())
+        .unwrap()
+        .quant;
+    assert_eq!(quant.tensors[quant.outputs[0]].ty.dtype, DType::F32);
+    let says = |note: &String| note.contains("having no int16 form: Softmax `chances`");
+    assert!(quant.notes.iter().any(says), "{:?}", quant.notes);
 }

@@ -25,11 +25,51 @@ pub(super) use pairwise::binary;
 pub(super) use pool::{greatest, mean};
 pub(super) use products::{convolution, convolution_nd, dense};
 
+use std::collections::BTreeSet;
+
 use super::lower::Proof;
 use super::quant::{QuantParams, QuantTensor, Quantization};
 use super::rescale::Dyadic;
 use super::tensor::DType;
-use super::{Clamp, OpError};
+use super::{
+    AveragePool, Clamp, Concat, Conv2d, ConvNd, Delay, Dense, Expand, Gather, GatherNd, MaxPool, OpError,
+    Operator, Pad, Reshape, Slice, Transpose, Trilu, Unary,
+};
+
+/// The ONNX operators that have a form on int16.
+pub fn operators() -> BTreeSet<&'static str> {
+    const ONE_BY_ONE: [&str; 10] = [
+        "Add",
+        "GatherElements",
+        "Max",
+        "Mean",
+        "Min",
+        "Mul",
+        "ReduceMax",
+        "ReduceMean",
+        "Sub",
+        "Sum",
+    ];
+    let whole = [
+        AveragePool::ONNX,
+        Concat::ONNX,
+        Conv2d::ONNX,
+        ConvNd::ONNX,
+        Delay::ONNX,
+        Dense::ONNX,
+        Expand::ONNX,
+        Gather::ONNX,
+        GatherNd::ONNX,
+        MaxPool::ONNX,
+        Pad::ONNX,
+        Reshape::ONNX,
+        Slice::ONNX,
+        Transpose::ONNX,
+        Trilu::ONNX,
+        Unary::ONNX,
+    ];
+    whole.into_iter().flatten().copied().chain(ONE_BY_ONE).collect()
+}
 
 /// Whether a node computes on int16: its output is that.
 ///

@@ -9,6 +9,7 @@ use super::{Quantizer, is_plain};
 use crate::ir::{FloatTensor, Handle, Node};
 use crate::op::quant::{QuantTensor, Quantization};
 use crate::op::{Op, Reshape};
+use crate::quantize::Precision;
 use crate::quantize::reals::plain;
 
 impl Quantizer<'_> {
@@ -57,6 +58,11 @@ impl Quantizer<'_> {
             }
             (None, Some(handle)) if is_plain(self.graph, tensor) => handle,
             (None, _) => {
+                self.precision = if self.wide[tensor.index()].is_some() {
+                    Precision::Int16x8
+                } else {
+                    Precision::Int8
+                };
                 let codes = self.activation(tensor);
                 let reals = QuantTensor {
                     name: super::super::fresh_name(&mut self.names, &float.name),
