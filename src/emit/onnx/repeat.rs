@@ -50,11 +50,12 @@ pub(super) fn repeat(w: &mut Writer<'_>, node: &Node<QuantTensor>, op: &Repeat) 
         }
     }
     let body = inner.finish_within(w);
-    if let Some(problem) = problems.into_iter().next() {
-        return Err(OpError {
-            reason: format!("within it, {problem}"),
-            help: None,
-        });
+    if !problems.is_empty() {
+        let within: Vec<String> = problems
+            .iter()
+            .map(|problem| format!("within it, {problem}"))
+            .collect();
+        return Err(OpError::new(within.join("; ")));
     }
     let inputs: Vec<&str> = [trips.as_str(), condition.as_str()]
         .into_iter()
