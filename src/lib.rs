@@ -13,6 +13,8 @@
 //! tinsmith-runtime on the device == tinsmith-runtime on the host (the simulator)
 //! ```
 //!
+//! [`mix`] tries several quantizations against a target, where not all of a model suits int8.
+//!
 //! [`ir`], [`op`] and [`target`] are the vocabularies that the stages share. [`mod@reference`] runs float graphs on the
 //! host, [`simulate`] runs blobs, [`evaluate`] holds one against the other on samples that [`data`] reads.
 //!
@@ -29,6 +31,7 @@ pub mod emit;
 pub mod evaluate;
 pub mod import;
 pub mod ir;
+pub mod mix;
 pub mod op;
 pub mod optimize;
 pub mod quantize;
@@ -50,6 +53,8 @@ pub struct Options {
     pub optimize: optimize::Options,
     /// How ranges come from samples.
     pub quantize: quantize::Options,
+    /// Whether nodes of a float model that lose much in int8 are computed in f32, and what is wished of that.
+    pub mix: Option<mix::Wish>,
     /// Layout at the edge; whether inexact channels are taken.
     pub schedule: schedule::Options,
     /// What the blob carries beside the program.
@@ -84,6 +89,12 @@ pub enum Error {
     /// The quantized graph cannot be run on the target.
     #[error("schedule: {0}")]
     Schedule(#[from] schedule::ScheduleError),
+    /// A mix of precisions cannot be measured: a bug of ours.
+    #[error("simulate: {0}")]
+    Simulate(#[from] simulate::SimulateError),
+    /// The samples are not what the blob takes: a bug of ours.
+    #[error("simulate: {0}")]
+    Edge(#[from] simulate::edge::EdgeError),
     /// The program cannot be written down.
     #[error("emit: {0}")]
     Emit(#[from] emit::EmitError),
@@ -133,23 +144,27 @@ pub fn build(
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<Artifact, Error> {
-    finish(
-        target,
-        quantize_graph(float, samples, options, progress)?,
-        options,
-    )
+    let quantized = quantize_graph(target, float, samples, options, progress)?;
+    finish(target, quantized, options)
 }
 
-/// The first step of [`build`], which is the one that takes time: it alone looks at the samples, and not at the target.
+/// The first step of [`build`], which is the one that takes time: it alone looks at the samples. At the target it looks only
+/// where a mix of precisions has to fit.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn quantize_graph(
+    target: &Target,
     float: FloatGraph,
     samples: &dyn Samples,
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<Quantized, Error> {
+    if let Some(wish) = options.mix
+        && !quantize::is_quantized(&float)
+    {
+        return mix::search(target, float, samples, options, wish, progress);
+    }
     let quantized = quantize::run(float, samples, &options.quantize, progress);
     Ok(quantized.map_err(|error| match options.import.encodings {
         Some(_) => error.of_encodings(),

@@ -16,6 +16,7 @@ mod growth;
 mod import;
 mod ir;
 mod kernels;
+mod mix;
 mod models;
 mod ops;
 mod passes;

@@ -17,7 +17,8 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use tinsmith::ir::{FloatGraph, Progress, Samples, stored};
 use tinsmith::op::tensor::Values;
-use tinsmith::quantize::{self, Quantized};
+use tinsmith::quantize::Quantized;
+use tinsmith::target::Target;
 use tinsmith::{Error, Options};
 
 /// The most bytes that all files take together.
@@ -61,10 +62,19 @@ struct Key(String);
 
 impl Key {
     /// Reads every sample once.
-    fn of(graph: &FloatGraph, samples: &dyn Samples, options: &quantize::Options) -> Result<Self, Error> {
+    fn of(
+        target: &Target,
+        graph: &FloatGraph,
+        samples: &dyn Samples,
+        options: &Options,
+    ) -> Result<Self, Error> {
         let mut hash = Hasher(Sha256::new());
         hash.part(env!("TINSMITH_SOURCES").as_bytes());
-        hash.part(format!("{options:?}").as_bytes());
+        hash.part(format!("{:?}", options.quantize).as_bytes());
+        if let Some(wish) = options.mix {
+            // A mix of precisions has to fit.
+            hash.part(format!("{wish:?} {target:?} {:?} {:?}", options.schedule, options.emit).as_bytes());
+        }
         stored::fingerprint(graph, &mut hash).expect("a hash takes all that it is given");
         for sample in 0..samples.len() {
             let values = samples.get(sample);
@@ -95,19 +105,20 @@ impl Cache {
     /// Quantizes a graph, or finds it quantized.
     pub(super) fn quantize(
         &self,
+        target: &Target,
         graph: FloatGraph,
         samples: &dyn Samples,
         options: &Options,
         progress: Progress<'_>,
     ) -> Result<Quantized, Error> {
         if samples.is_empty() || self.folder.is_none() {
-            return tinsmith::quantize_graph(graph, samples, options, progress);
+            return tinsmith::quantize_graph(target, graph, samples, options, progress);
         }
-        let key = Key::of(&graph, samples, &options.quantize)?;
+        let key = Key::of(target, &graph, samples, options)?;
         if let Some(found) = self.find(&key, &graph) {
             return Ok(found);
         }
-        let quantized = tinsmith::quantize_graph(graph.clone(), samples, options, progress)?;
+        let quantized = tinsmith::quantize_graph(target, graph.clone(), samples, options, progress)?;
         self.keep(&key, &graph, &quantized);
         Ok(quantized)
     }

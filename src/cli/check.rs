@@ -140,7 +140,7 @@ fn too_big(graph: &FloatGraph, failure: Failure, is_wanted: bool) -> Answer {
 /// The model can be compiled and fits.
 fn fits(args: &Args, target: &Target, artifact: &Artifact) -> Answer {
     let program = &artifact.program;
-    let instructions: u64 = program.steps.iter().map(|step| step.instructions).sum();
+    let instructions = program.instructions();
     let mut text = heading(&artifact.float);
     for note in &artifact.quant.notes {
         let _ = writeln!(text, "  note   {note}");

@@ -37,12 +37,6 @@ pub(super) struct Args {
     /// otherwise.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// The most bytes of flash that the artifact may take.
-    #[arg(long, value_name = "BYTES")]
-    flash_max: Option<u64>,
-    /// The most bytes of SRAM that the arena may take.
-    #[arg(long, value_name = "BYTES")]
-    ram_max: Option<u64>,
     /// Lists every layer: kernel, work, predicted instructions, bytes.
     #[arg(long)]
     explain: bool,
@@ -171,8 +165,8 @@ fn labels_of(args: &Args) -> Result<Vec<String>, Failure> {
 fn check_limits(args: &Args, artifact: &Artifact) -> Result<(), Failure> {
     let plan = &artifact.program.plan;
     let limits = [
-        ("flash", artifact.blob.len() as u64, args.flash_max),
-        ("SRAM", plan.arena_bytes.into(), args.ram_max),
+        ("flash", artifact.blob.len() as u64, args.compile.flash_max),
+        ("SRAM", plan.arena_bytes.into(), args.compile.ram_max),
     ];
     for (memory, needed, limit) in limits {
         if let Some(limit) = limit.filter(|&limit| needed > limit) {
@@ -191,7 +185,7 @@ fn answer(args: &Args, target: &Target, artifact: &Artifact, files: &[PathBuf]) 
     let sizes = Sizes::of(artifact);
     let proofs = Proofs::of(program);
     let macs: u64 = program.steps.iter().map(|step| step.macs).sum();
-    let instructions: u64 = program.steps.iter().map(|step| step.instructions).sum();
+    let instructions = program.instructions();
     let shown = |path: &Path| path.display().to_string();
 
     let mut text = String::new();

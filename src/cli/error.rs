@@ -37,6 +37,7 @@ pub(super) fn of_model(path: &Path, error: Error) -> Failure {
         Error::Quantize(error) => of_quantize(path, error),
         Error::Schedule(error) => of_schedule(path, error),
         Error::Emit(error) => of_emit(error),
+        error @ (Error::Simulate(_) | Error::Edge(_)) => Failure::bug(format!("{model}: {error}")),
     }
 }
 
@@ -85,6 +86,7 @@ fn of_schedule(path: &Path, error: ScheduleError) -> Failure {
         }
         ScheduleError::Inexact(_) => Failure::new(Exit::Model, format!("{model}: {error}"))
             .with_help("`--allow-inexact` takes them, and the report counts them"),
+        ScheduleError::TooSlow { .. } => Failure::new(Exit::Cost, format!("{model}: {error}")),
         ScheduleError::ArenaTooSmall(_) | ScheduleError::FlashTooSmall(_) => {
             Failure::new(Exit::DoesNotFit, format!("{model}: {error}"))
         }

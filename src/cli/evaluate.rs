@@ -55,10 +55,6 @@ pub(super) struct Args {
     /// default auc with groups, csv with outputs, top1, mse or map50 and map with labels, else agreement.
     #[arg(long, value_delimiter = ',')]
     metric: Vec<MetricKind>,
-    /// The most that any of the metrics may drop, in percentage points; exit code 5 where one drops further. mse and
-    /// si_sdr are no fractions and have no gate.
-    #[arg(long, value_name = "POINTS", allow_negative_numbers = true)]
-    max_drop: Option<f64>,
     /// Samples over which layers are compared.
     #[arg(long, value_name = "N", default_value_t = 32)]
     layer_samples: usize,
@@ -101,7 +97,10 @@ pub(super) fn run(args: &Args) -> Result<Answer, Failure> {
             "diagnoses": report.diagnoses.iter().map(diagnosis_json).collect::<Vec<_>>(),
             "outside": report.outside.iter().map(outside_json).collect::<Vec<_>>(),
         }),
-        failure: args.max_drop.and_then(|limit| gate(&report.metrics, limit)),
+        failure: args
+            .compile
+            .max_drop
+            .and_then(|limit| gate(&report.metrics, limit)),
     })
 }
 
@@ -158,7 +157,7 @@ fn evaluation(args: &Args, samples: usize) -> Result<evaluate::Options, Failure>
             None => vec![MetricKind::Agreement],
         }
     };
-    if args.max_drop.is_some() && !metrics.iter().any(|metric| metric.unit() == Unit::Fraction) {
+    if args.compile.max_drop.is_some() && !metrics.iter().any(|metric| metric.unit() == Unit::Fraction) {
         let names: Vec<&str> = metrics.iter().map(|metric| metric.name()).collect();
         let message = format!(
             "`--max-drop` needs a metric that is a fraction; {} is none",

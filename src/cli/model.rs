@@ -10,6 +10,7 @@ use tinsmith::data::npy::{self, Array};
 use tinsmith::data::{self, Files, Input, IntegerScale, Source};
 use tinsmith::import::{self, Encodings};
 use tinsmith::ir::{FloatGraph, NoSamples, Samples};
+use tinsmith::mix::Wish;
 use tinsmith::optimize;
 use tinsmith::quantize::{self, Calibrator, Effort, Pins, Step, Steps, WeightForm};
 use tinsmith::schedule::{self, IoLayout};
@@ -104,6 +105,20 @@ pub(super) struct CompileArgs {
     /// default it is `tinsmith` in the user's own folder for such data (`~/.cache`), and takes 1 GiB at most.
     #[arg(long, value_name = "DIR|none", env = "TINSMITH_CACHE")]
     cache: Option<Place>,
+    /// The most that may be lost, in percentage points. With `--precision auto`, of agreement with FP32 on the calibration samples
+    /// (0.5 without it): cosine, and arg-max of classifiers. `evaluate` ends with exit code 5 where one of its metrics drops
+    /// further; mse and si_sdr are no fractions and have no gate.
+    #[arg(long, value_name = "POINTS", allow_negative_numbers = true)]
+    pub(super) max_drop: Option<f64>,
+    /// The most bytes of flash that the artifact may take.
+    #[arg(long, value_name = "BYTES")]
+    pub(super) flash_max: Option<u64>,
+    /// The most bytes of SRAM that the arena may take.
+    #[arg(long, value_name = "BYTES")]
+    pub(super) ram_max: Option<u64>,
+    /// The most instructions that an inference may be predicted to take.
+    #[arg(long, value_name = "INSTRUCTIONS")]
+    time_max: Option<u64>,
     /// The layout of tensors at the artifact's edge.
     #[arg(long, value_enum, default_value_t)]
     io_layout: IoLayoutArg,
@@ -365,16 +380,9 @@ impl CompileArgs {
     /// The model's options with these.
     pub(super) fn options(&self, model: &ModelArgs) -> Result<Options, Failure> {
         let precision = match self.precision {
-            Precision::Int8 => Some(quantize::Precision::Int8),
-            Precision::F32 => Some(quantize::Precision::F32),
-            Precision::Int16x8 => Some(quantize::Precision::Int16x8),
-            Precision::Auto => None,
-        };
-        let Some(precision) = precision else {
-            let name = self.precision.to_possible_value();
-            let name = name.map_or_else(String::new, |value| value.get_name().to_owned());
-            return Err(Failure::usage(format!("precision `{name}` is not implemented"))
-                .with_help("int8, int16x8 and f32 are what there is so far"));
+            Precision::Int8 | Precision::Auto => quantize::Precision::Int8,
+            Precision::Int16x8 => quantize::Precision::Int16x8,
+            Precision::F32 => quantize::Precision::F32,
         };
         let mut options = model.options()?;
         options.quantize = quantize::Options {
@@ -385,12 +393,19 @@ impl CompileArgs {
             steps: self.steps()?,
             pins: self.pins()?,
         };
+        options.mix = (self.precision == Precision::Auto).then(|| match self.max_drop {
+            Some(points) => Wish {
+                most_lost: points / 100.0,
+            },
+            None => Wish::default(),
+        });
         options.schedule = schedule::Options {
             io_layout: match self.io_layout {
                 IoLayoutArg::Keep => IoLayout::Keep,
                 IoLayoutArg::ChannelsLast => IoLayout::ChannelsLast,
             },
             allow_inexact: self.allow_inexact,
+            most_instructions: self.time_max,
         };
         options.emit.strip = self.strip;
         Ok(options)
@@ -420,10 +435,13 @@ impl CompileArgs {
             return Err(failure);
         }
         let samples = self.samples(&graph)?;
+        // A mix of precisions is chosen within the limits; anything else either keeps them or does not.
+        let limited = target.limited(self.flash_max, self.ram_max);
+        let target = if options.mix.is_some() { &limited } else { target };
         let bar = Bar::new();
         let progress = |what: &str, done, total| bar.show(what, done, total);
         Cache::at(self.cache.as_ref())
-            .quantize(graph, &*samples, options, &progress)
+            .quantize(target, graph, &*samples, options, &progress)
             .and_then(|quantized| tinsmith::finish(target, quantized, options))
             .map_err(|error| error::of_build(&model.model, &self.calibration, error))
     }

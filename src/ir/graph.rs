@@ -343,11 +343,16 @@ impl<T: TensorInfo> Graph<T> {
 
     /// Multiply-accumulates of one inference, loops at their longest.
     pub fn macs(&self) -> u64 {
-        let of_node = |node: &Node<T>| match self.body(node) {
+        let of_nodes = self.nodes.iter().map(|node| self.node_macs(node));
+        of_nodes.fold(0, u64::saturating_add)
+    }
+
+    /// Multiply-accumulates of a node, loops at their longest.
+    pub fn node_macs(&self, node: &Node<T>) -> u64 {
+        match self.body(node) {
             Some((repeat, body)) => body.macs().saturating_mul(repeat.trips as u64),
             None => node.op.macs(&self.input_types(node)),
-        };
-        self.nodes.iter().map(of_node).fold(0, u64::saturating_add)
+        }
     }
 
     /// Elements of all constants that nodes read, those of bodies too.

@@ -153,6 +153,13 @@ pub struct Program {
     pub proofs: Vec<(String, Proof)>,
 }
 
+impl Program {
+    /// Instructions that are predicted for one run: those of all steps.
+    pub fn instructions(&self) -> u64 {
+        self.steps.iter().map(|step| step.instructions).sum()
+    }
+}
+
 /// Bytes of a program's constants that carry information.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoredBytes {

@@ -10,7 +10,7 @@ use super::lower::{KernelCall, Operand, Proof};
 use super::quant::{QuantParams, QuantTensor, Quantization, Range};
 use super::recurrent::{Activation, Cell, Function};
 use super::rescale::{self, Codes, Factor, Reach};
-use super::tensor::{Data, TensorType, Values};
+use super::tensor::{TensorType, Values};
 use super::{
     Clamp, Concat, Constraint, Dense, LowerError, Lowered, OpError, Operator, Recurrent, Slice, expect,
     movement,
@@ -49,10 +49,55 @@ impl Lstm {
     /// The cell that it has.
     pub(crate) const CELL: Cell = Cell::Lstm { input_forget: false };
 
+    /// What it is written out; `inputs` are its own.
+    pub(crate) fn parts(&self, inputs: &[&TensorType]) -> Parts {
+        let [steps, batch, _, hidden] = Self::extents(inputs);
+        let (first, given) = match self.gives {
+            Gives::States => (0, steps + 1),
+            Gives::Cell => (steps + 1, 1),
+        };
+        Parts {
+            product: Dense { clamp: Clamp::NONE },
+            side: Concat { axis: 0 },
+            recurrent: Recurrent {
+                cell: Self::CELL,
+                activations: Self::activations(),
+                clip: None,
+                backward: self.backward,
+            },
+            given: Slice {
+                starts: vec![first, 0, 0],
+                steps: vec![1; 3],
+                shape: vec![given, batch, hidden],
+            },
+            hidden,
+        }
+    }
+
     /// Steps, samples, elements of an input and of the state.
     fn extents(inputs: &[&TensorType]) -> [usize; 4] {
         let (x, recurrence) = (&inputs[0].shape, &inputs[3].shape);
         [x[0], x[1], x[2], recurrence[1]]
+    }
+}
+
+/// An [`Lstm`] as the operators that reals are computed with.
+pub(crate) struct Parts {
+    /// Of the input, the weights and the bias.
+    pub(crate) product: Dense,
+    /// Of the first `h`, the first `c` and [`Self::no_peepholes`].
+    pub(crate) side: Concat,
+    /// Of the product, the recurrence and the side.
+    pub(crate) recurrent: Recurrent,
+    /// What is wanted of the recurrence's output.
+    pub(crate) given: Slice,
+    hidden: usize,
+}
+
+impl Parts {
+    /// Zeros where the side has the bias inside a reset and peepholes.
+    pub(crate) fn no_peepholes(&self) -> Values {
+        Values::f32([4 * self.hidden], vec![0.0; 4 * self.hidden])
     }
 }
 
@@ -90,30 +135,19 @@ impl Operator for Lstm {
     fn eval(&self, inputs: &[&Values]) -> Result<Vec<Values>, OpError> {
         let ty = expect::output(self, inputs)?;
         let types: Vec<TensorType> = inputs.iter().map(|input| input.ty()).collect();
-        let [steps, _, _, hidden] = Self::extents(&types.iter().collect::<Vec<_>>());
-        let product = Dense { clamp: Clamp::NONE }.eval(&inputs[..3])?.remove(0);
-        let zeros = Data::I8(vec![0; 4 * hidden]).cast(ty.dtype);
-        let zeros = Values::new([4 * hidden], zeros);
-        let side = Concat { axis: 0 }
-            .eval(&[inputs[4], inputs[5], &zeros])?
+        let parts = self.parts(&types.iter().collect::<Vec<_>>());
+        let product = parts.product.eval(&inputs[..3])?.remove(0);
+        let no_peepholes = parts.no_peepholes();
+        let side = parts
+            .side
+            .eval(&[
+                inputs[4],
+                inputs[5],
+                &Values::new(no_peepholes.shape, no_peepholes.data.cast(ty.dtype)),
+            ])?
             .remove(0);
-        let recurrent = Recurrent {
-            cell: Self::CELL,
-            activations: Self::activations(),
-            clip: None,
-            backward: self.backward,
-        };
-        let packed = recurrent.eval(&[&product, inputs[3], &side])?.remove(0);
-        let first = match self.gives {
-            Gives::States => 0,
-            Gives::Cell => steps + 1,
-        };
-        Slice {
-            starts: vec![first, 0, 0],
-            steps: vec![1; 3],
-            shape: ty.shape,
-        }
-        .eval(&[&packed])
+        let packed = parts.recurrent.eval(&[&product, inputs[3], &side])?.remove(0);
+        parts.given.eval(&[&packed])
     }
 
     fn output_range(&self, observed: Range) -> Range {

@@ -5,6 +5,8 @@ mod reals;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use reals::Recurrence;
+
 use super::params::{integer_params, params_of, passed_through, quantize_constant, quantize_wide_constant};
 use super::reals::plain;
 use super::scheme::Scheme;
@@ -30,6 +32,7 @@ pub(super) fn quantize(graph: &FloatGraph, scheme: &Scheme) -> Result<QuantGraph
             .iter()
             .map(|(_, tensor)| tensor.name.clone())
             .collect(),
+        recurrences: Vec::new(),
         problems: Vec::new(),
     };
     quantizer.out.notes = graph.notes.clone();
@@ -103,6 +106,8 @@ struct Quantizer<'g> {
     wide: Vec<Option<Handle<QuantTensor>>>,
     /// The reals of a tensor, by tensor.
     reals: Vec<Option<Handle<QuantTensor>>>,
+    /// Those over reals so far.
+    recurrences: Vec<Recurrence>,
     /// Names taken.
     names: HashSet<String>,
     problems: Vec<Problem>,

@@ -14,14 +14,17 @@
 
 mod auto;
 mod calibrate;
+mod calibration;
 mod channels;
 mod complete;
 mod concats;
 mod equalize;
 mod groups;
 mod histogram;
+mod ladder;
 mod mend;
 mod moments;
+mod noise;
 mod outliers;
 mod params;
 mod patches;
@@ -50,13 +53,10 @@ use crate::op::quant::QuantTensor;
 use crate::op::tensor::TensorType;
 use crate::op::{Op, Reshape, wide};
 use crate::reference::ReferenceError;
-use params::Sources;
+pub use calibration::Calibration;
+pub use ladder::Rung;
 pub use pins::{NodePin, Pattern, Pins, TensorPin};
-use precisions::Precisions;
-use ranges::Observed;
-use scheme::Scheme;
 pub use steps::{Effort, Step, Steps};
-use subset::Subset;
 pub use weight_form::WeightForm;
 
 /// How the range of a tensor follows from what was observed.
@@ -232,74 +232,30 @@ pub fn run(
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<Quantized, QuantizeError> {
+    let stays = options.precision == Precision::F32 && options.pins.is_empty();
+    if !(is_quantized(&graph) || stays) {
+        return Calibration::of(graph, samples, options, progress)?.quantize();
+    }
     options.pins.check(&graph)?;
     let loops = loops(&graph, options.precision);
     if !loops.is_empty() {
         return Err(QuantizeError::Problems(loops));
     }
-    let mut float = graph;
-    let mut quant = if is_quantized(&float) {
-        complete::absorb(float.clone(), samples, options, progress)?
-    } else if options.precision == Precision::F32 && options.pins.is_empty() {
-        reals::keep(&float)
+    let quant = if is_quantized(&graph) {
+        complete::absorb(graph.clone(), samples, options, progress)?
     } else {
-        calibrated(&mut float, samples, options, progress)?
+        reals::keep(&graph)
     };
+    finished(graph, Ok(quant))
+}
+
+/// The end of every way: a graph that obeys the rules.
+fn finished(float: FloatGraph, quant: Result<QuantGraph, Vec<Problem>>) -> Result<Quantized, QuantizeError> {
+    let mut quant = quant.map_err(QuantizeError::Problems)?;
     copy_constant_outputs(&mut quant);
     about_functions(&mut quant);
     verify(&quant)?;
     Ok(Quantized { float, quant })
-}
-
-/// Ranges from samples, weights from ranges, both as good as the options' effort makes them.
-fn calibrated(
-    graph: &mut FloatGraph,
-    samples: &dyn Samples,
-    options: &Options,
-    progress: Progress<'_>,
-) -> Result<QuantGraph, QuantizeError> {
-    let subset = Subset::of(samples, graph, options.effort.macs());
-    let equalized = equalize::run(graph, &subset, options.steps, progress)?;
-    let calibrators: Vec<_> = options.pins.calibrators().chain([options.calibrator]).collect();
-    let observed = Observed::of(graph, samples, &calibrators, progress)?;
-    let mut pinned = options.pins.precisions(graph);
-    if options.steps.has(Step::SplitConcats) && options.precision == Precision::Int8 {
-        concats::split(graph, &observed.extremes, &mut pinned);
-    }
-    let precisions = Precisions::of(graph, options.precision, &pinned);
-    graph.notes.extend(precisions.notes(graph));
-    let sources = Sources::of(graph, &precisions);
-    let mut ranges = if options.calibrator == Calibrator::Auto {
-        auto::choose(
-            graph,
-            &sources,
-            &observed,
-            &subset,
-            options.steps.has(Step::ClipTails),
-            progress,
-        )?
-    } else {
-        observed.ranges(options.calibrator)
-    };
-    observed.pin(graph, &options.pins, &mut ranges);
-    // Cutting tails off gains nothing where there are codes enough.
-    let mut extremes = observed.ranges(Calibrator::MinMax);
-    observed.pin(graph, &options.pins, &mut extremes);
-    let mut wished = options.pins.weights(graph, options.weights);
-    graph.notes.extend(precisions.settle_weights(&mut wished));
-    let forms = weight_form::settle(graph, &wished);
-    let params = [
-        sources.params(graph, &ranges),
-        sources.wide_params(graph, &extremes),
-    ];
-    let mut scheme = Scheme::new(graph, precisions, params, &forms);
-    let mended = sweep::run(graph, &mut scheme, &subset, options.steps, progress)?;
-    if options.steps != Steps::NONE {
-        graph.notes.push(format!(
-            "channels of {equalized} groups of tensors were equalized, {mended} layers were mended"
-        ));
-    }
-    calibrate::quantize(graph, &scheme).map_err(QuantizeError::Problems)
 }
 
 /// Tells of one more part of `what` that is done each time it is called, by any thread.

@@ -19,15 +19,12 @@ impl Precisions {
     /// and an input of the graph comes in reals where nothing but reals are wanted of it.
     pub(super) fn of(graph: &FloatGraph, usual: Precision, pinned: &[Option<Precision>]) -> Self {
         let mut tensors = vec![usual; graph.tensors.len()];
+        let wanted = wanted(graph, usual, pinned);
         for &input in &graph.inputs {
-            let is_pinned = |position: usize| pinned.get(position).copied().flatten() == Some(Precision::F32);
-            let readers = graph.readers(input);
             tensors[input.index()] = if integer_params(graph.tensors[input].ty.dtype).is_some() {
                 Precision::Int8
-            } else if !readers.is_empty() && readers.into_iter().all(is_pinned) {
-                Precision::F32
             } else {
-                usual
+                wanted[input.index()].unwrap_or(usual)
             };
         }
         let mut nodes = Vec::with_capacity(graph.nodes.len());
@@ -187,8 +184,30 @@ fn has_wide_form(graph: &FloatGraph, node: &Node<FloatTensor>) -> bool {
         }
 }
 
+/// What all who compute with a tensor compute in, through what only moves it, by tensor; `usual` where they differ, `None` where
+/// nobody does.
+fn wanted(graph: &FloatGraph, usual: Precision, pinned: &[Option<Precision>]) -> Vec<Option<Precision>> {
+    let mut wanted: Vec<Option<Precision>> = vec![None; graph.tensors.len()];
+    for (position, node) in graph.nodes.iter().enumerate().rev() {
+        let pinned = pinned.get(position).copied().flatten();
+        let own = if pinned.is_none() && !carried(graph, node).is_empty() {
+            node.outputs.first().and_then(|output| wanted[output.index()])
+        } else {
+            Some(pinned.unwrap_or(usual))
+        };
+        for input in &node.inputs {
+            let all = &mut wanted[input.index()];
+            *all = match (*all, own) {
+                (Some(all), Some(own)) if all != own => Some(usual),
+                (all, own) => all.or(own),
+            };
+        }
+    }
+    wanted
+}
+
 /// The reals that a node only moves; none of a node that computes.
-fn carried(graph: &FloatGraph, node: &Node<FloatTensor>) -> Vec<Handle<FloatTensor>> {
+pub(super) fn carried(graph: &FloatGraph, node: &Node<FloatTensor>) -> Vec<Handle<FloatTensor>> {
     let moved = match node.op.output_params() {
         OutputParams::SameAsInput(input) => &node.inputs[input..=input],
         OutputParams::Observed if matches!(node.op, Op::Concat(_)) => &node.inputs[..],

@@ -1,6 +1,9 @@
 //! All that is decided about a graph before its numbers become integers.
 
+use std::sync::Arc;
+
 use super::Precision;
+use super::params::{on_grid, quantize_constant};
 use super::precisions::Precisions;
 use super::weight_form::WeightForm;
 use super::weights::{self, Weights};
@@ -101,4 +104,28 @@ impl<'g> Constants<'g> {
     pub(super) fn channels(&self) -> usize {
         self.shape.first().copied().unwrap_or(0)
     }
+}
+
+/// The constants of a node that is no layer, as integers leave them, with which of its inputs they are. Single numbers are
+/// computed with as they are, and so is the bias of an LSTM.
+pub(super) fn rounded_operands(graph: &FloatGraph, node: &Node<FloatTensor>) -> Vec<(usize, Arc<Values>)> {
+    let is_lstm = matches!(node.op, Op::Lstm(_));
+    if !is_lstm && !matches!(node.op, Op::Binary(_) | Op::Concat(_)) {
+        return Vec::new();
+    }
+    let rounded = |(index, &input): (usize, &Handle<FloatTensor>)| {
+        let data = graph.tensors[input].data.as_deref()?;
+        let values = data.as_f32().filter(|values| values.len() > 1)?;
+        let rounded = match index {
+            1 | 3 if is_lstm => {
+                let rows = weights::quantize(values, *data.shape.first()?, &[], 1.0, WeightForm::Int8);
+                let [(_, reals), _] = rows.reals(&data.shape, 1.0);
+                return Some((index, reals));
+            }
+            2 if is_lstm => return None,
+            _ => on_grid(values, quantize_constant(values).0),
+        };
+        Some((index, Arc::new(Values::f32(data.shape.clone(), rounded))))
+    };
+    node.inputs.iter().enumerate().filter_map(rounded).collect()
 }

@@ -9,13 +9,12 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::mend::{self, Layer};
-use super::params::{on_grid, quantize_constant};
-use super::scheme::{Constants, Scheme};
+use super::params::on_grid;
+use super::scheme::{Constants, Scheme, rounded_operands};
 use super::steps::{Step, Steps};
 use super::subset::Subset;
 use super::{Precision, QuantizeError};
 use crate::ir::{FloatGraph, FloatTensor, Handle, Node, Progress, Samples};
-use crate::op::Op;
 use crate::op::tensor::Values;
 use crate::reference::ReferenceError;
 
@@ -104,7 +103,7 @@ impl Sweep<'_> {
         let (mut replaced, mut reals) = (Vec::new(), Vec::new());
         if !is_real {
             reals = self.round_inputs(scheme, node);
-            replaced = self.rounded_constants(node);
+            replaced = rounded_operands(self.graph, node);
         }
         let input = node.inputs.first();
         let input = input.and_then(|&input| scheme.params_in(precision, input));
@@ -214,21 +213,6 @@ impl Sweep<'_> {
             None => values,
         };
         all.into_par_iter().map(round).collect()
-    }
-
-    /// The constants that a node computes with, as far as they become int8.
-    fn rounded_constants(&self, node: &Node<FloatTensor>) -> Vec<(usize, Arc<Values>)> {
-        let rounded = |(index, &input): (usize, &Handle<FloatTensor>)| {
-            let data = self.graph.tensors[input].data.as_deref()?;
-            let values = data.as_f32().filter(|values| values.len() > 1)?;
-            let (params, _) = quantize_constant(values);
-            let values = Values::f32(data.shape.clone(), on_grid(values, params));
-            Some((index, Arc::new(values)))
-        };
-        if !matches!(node.op, Op::Binary(_) | Op::Concat(_)) {
-            return Vec::new();
-        }
-        node.inputs.iter().enumerate().filter_map(rounded).collect()
     }
 }
 

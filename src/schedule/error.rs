@@ -19,6 +19,14 @@ pub enum ScheduleError {
     /// The weights do not fit the bank.
     #[error(transparent)]
     FlashTooSmall(#[from] Box<FlashTooSmall>),
+    /// One run is predicted to take too long.
+    #[error("{predicted} instructions are predicted for an inference, and at most {most} are wanted")]
+    TooSlow {
+        /// Instructions of all steps.
+        predicted: u64,
+        /// The most that were wished.
+        most: u64,
+    },
     /// The program contradicts its graph: a bug of the scheduler.
     #[error("the checker refuses the schedule, which is a bug of the compiler: {0}")]
     Check(#[from] CheckError),

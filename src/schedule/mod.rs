@@ -48,6 +48,8 @@ pub struct Options {
     pub io_layout: IoLayout,
     /// Takes nodes that cannot be proven exact too; they are still listed in the program's proofs.
     pub allow_inexact: bool,
+    /// The most instructions that one run may be predicted to take.
+    pub most_instructions: Option<u64>,
 }
 
 /// The program that computes `graph` on `target`.
@@ -59,7 +61,11 @@ pub fn run(target: &Target, graph: &QuantGraph, options: &Options) -> Result<Pro
     let graph = &ready(graph);
     let edges = edges::find(graph, options.io_layout);
     let lowered = lower::nodes(target, graph, &edges, options.allow_inexact)?;
-    with_kernels(target, graph, &edges, &lowered)
+    let program = with_kernels(target, graph, &edges, &lowered)?;
+    match (options.most_instructions, program.instructions()) {
+        (Some(most), predicted) if predicted > most => Err(ScheduleError::TooSlow { predicted, most }),
+        _ => Ok(program),
+    }
 }
 
 /// The program of a graph whose bodies are [`ready`] and whose nodes have their kernels: all of [`run`] but the

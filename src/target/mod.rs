@@ -55,6 +55,19 @@ impl Target {
         self.bank(MemoryUse::Flash)
     }
 
+    /// The same with at most so many bytes for blobs and for the arena.
+    #[must_use]
+    pub fn limited(&self, flash_bytes: Option<u64>, arena_bytes: Option<u64>) -> Self {
+        let mut limited = self.clone();
+        for (purpose, bytes) in [(MemoryUse::Flash, flash_bytes), (MemoryUse::Arena, arena_bytes)] {
+            let bank = limited.memory.iter_mut().find(|bank| bank.purpose == purpose);
+            if let (Some(bank), Some(bytes)) = (bank, bytes) {
+                bank.bytes = bank.bytes.min(bytes);
+            }
+        }
+        limited
+    }
+
     /// The memory that holds the arena: the first arena bank.
     ///
     /// # Panics

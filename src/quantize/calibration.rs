@@ -1,0 +1,155 @@
+//! A float graph and all that samples told about it: from here every mix of precisions is near.
+
+use super::ladder::{self, Rung};
+use super::params::Sources;
+use super::precisions::Precisions;
+use super::ranges::Observed;
+use super::scheme::Scheme;
+use super::subset::Subset;
+use super::{
+    Calibrator, Options, Precision, QuantizeError, Quantized, Step, Steps, WeightForm, auto, calibrate,
+    concats, equalize, finished, loops, noise, sweep, weight_form,
+};
+use crate::ir::{FloatGraph, Progress, Samples};
+use crate::op::quant::Range;
+
+/// A float graph that is calibrated.
+pub struct Calibration<'s> {
+    graph: FloatGraph,
+    samples: &'s dyn Samples,
+    options: Options,
+    /// The precisions that are settled, by node.
+    pinned: Vec<Option<Precision>>,
+    /// By node.
+    forms: Vec<WeightForm>,
+    /// For int8 and for int16, by tensor.
+    ranges: [Vec<Option<Range>>; 2],
+    scheme: Scheme,
+}
+
+impl<'s> Calibration<'s> {
+    /// Ranges from samples, weights from ranges, both as good as the options' effort makes them.
+    ///
+    /// # Errors
+    /// See [`QuantizeError`]; a node without an integer form is none yet.
+    pub fn of(
+        mut graph: FloatGraph,
+        samples: &'s dyn Samples,
+        options: &Options,
+        progress: Progress<'_>,
+    ) -> Result<Self, QuantizeError> {
+        options.pins.check(&graph)?;
+        let loops = loops(&graph, options.precision);
+        if !loops.is_empty() {
+            return Err(QuantizeError::Problems(loops));
+        }
+        let subset = Subset::of(samples, &graph, options.effort.macs());
+        let equalized = equalize::run(&mut graph, &subset, options.steps, progress)?;
+        let calibrators: Vec<_> = options.pins.calibrators().chain([options.calibrator]).collect();
+        let observed = Observed::of(&graph, samples, &calibrators, progress)?;
+        let mut pinned = options.pins.precisions(&graph);
+        if options.steps.has(Step::SplitConcats) && options.precision == Precision::Int8 {
+            concats::split(&mut graph, &observed.extremes, &mut pinned);
+        }
+        let precisions = Precisions::of(&graph, options.precision, &pinned);
+        graph.notes.extend(precisions.notes(&graph));
+        let sources = Sources::of(&graph, &precisions);
+        let mut ranges = if options.calibrator == Calibrator::Auto {
+            let clips = options.steps.has(Step::ClipTails);
+            auto::choose(&graph, &sources, &observed, &subset, clips, progress)?
+        } else {
+            observed.ranges(options.calibrator)
+        };
+        observed.pin(&graph, &options.pins, &mut ranges);
+        // Cutting tails off gains nothing where there are codes enough.
+        let mut extremes = observed.ranges(Calibrator::MinMax);
+        observed.pin(&graph, &options.pins, &mut extremes);
+        let mut wished = options.pins.weights(&graph, options.weights);
+        graph.notes.extend(precisions.settle_weights(&mut wished));
+        let forms = weight_form::settle(&mut graph, &wished);
+        let params = [
+            sources.params(&graph, &ranges),
+            sources.wide_params(&graph, &extremes),
+        ];
+        let mut scheme = Scheme::new(&graph, precisions, params, &forms);
+        let mended = sweep::run(&graph, &mut scheme, &subset, options.steps, progress)?;
+        if options.steps != Steps::NONE {
+            graph.notes.push(format!(
+                "channels of {equalized} groups of tensors were equalized, {mended} layers were mended"
+            ));
+        }
+        Ok(Self {
+            graph,
+            samples,
+            options: options.clone(),
+            pinned,
+            forms,
+            ranges: [ranges, extremes],
+            scheme,
+        })
+    }
+
+    /// The graph that was calibrated: the one given, but for what steps changed in it that leaves its results as they are.
+    pub fn graph(&self) -> &FloatGraph {
+        &self.graph
+    }
+
+    /// The quantized graph.
+    ///
+    /// # Errors
+    /// All nodes that have no integer form.
+    pub fn quantize(self) -> Result<Quantized, QuantizeError> {
+        finished(self.graph.clone(), calibrate::quantize(&self.graph, &self.scheme))
+    }
+
+    /// The quantized graph in which these nodes compute in reals too, by position.
+    ///
+    /// # Errors
+    /// All nodes that have no integer form.
+    pub fn quantize_but(&self, in_reals: &[usize]) -> Result<Quantized, QuantizeError> {
+        let mut pinned = self.pinned.clone();
+        for &node in in_reals {
+            pinned[node] = Some(Precision::F32);
+        }
+        let precisions = Precisions::of(&self.graph, self.options.precision, &pinned);
+        let sources = Sources::of(&self.graph, &precisions);
+        let [ranges, extremes] = &self.ranges;
+        let params = [
+            sources.params(&self.graph, ranges),
+            sources.wide_params(&self.graph, extremes),
+        ];
+        let mut scheme = Scheme::new(&self.graph, precisions, params, &self.forms);
+        // What was mended stays so where it reads the same codes.
+        for (position, node) in self.graph.nodes.iter().enumerate() {
+            let [old, new] = [&self.scheme, &scheme].map(|scheme| {
+                let precision = scheme.precisions.node(position);
+                let input = node
+                    .inputs
+                    .first()
+                    .and_then(|&input| scheme.params_in(precision, input));
+                scheme.layers[position].as_ref().and(input)
+            });
+            if old.is_some() && old == new {
+                scheme.layers[position].clone_from(&self.scheme.layers[position]);
+            }
+        }
+        finished(self.graph.clone(), calibrate::quantize(&self.graph, &scheme))
+    }
+
+    /// The nodes to compute in reals one after the other, so that each output's squared error comes down to this share of its
+    /// square.
+    ///
+    /// # Errors
+    /// Where a sample cannot be read or run.
+    pub fn ladder(&self, allowed: f64, progress: Progress<'_>) -> Result<Vec<Rung>, QuantizeError> {
+        let macs = self.options.effort.macs();
+        let subset = Subset::of(self.samples, &self.graph, macs);
+        let noise = noise::measure(&self.graph, &self.scheme, &subset, 4 * macs, progress)?;
+        Ok(ladder::rungs(
+            &self.graph,
+            &self.scheme.precisions,
+            &noise,
+            allowed,
+        ))
+    }
+}
