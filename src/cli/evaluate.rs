@@ -380,6 +380,7 @@ fn diagnosis_json(diagnosis: &Diagnosis) -> Value {
         "cause": diagnosis.cause.name(),
         "text": diagnosis.cause.to_string(),
         "cure": diagnosis.cause.cure(),
+        "options": diagnosis.cause.options(),
     })
 }
 

@@ -11,7 +11,7 @@ pub(super) const SIDE: usize = 10;
 pub(super) struct Random(pub(super) u32);
 
 impl Random {
-    fn next(&mut self) -> f32 {
+    pub(super) fn next(&mut self) -> f32 {
         self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (self.0 >> 8) as f32 / (1 << 24) as f32
     }
@@ -37,6 +37,24 @@ impl Conv {
         &mut self.weights[output * len..(output + 1) * len]
     }
 
+    /// Takes most of the mean out of every kernel, so that it hardly sees what is even.
+    pub(super) fn sharpen(&mut self) {
+        for kernel in self.weights.chunks_mut(9) {
+            let mean = kernel.iter().sum::<f32>() / 9.0;
+            kernel.iter_mut().for_each(|w| *w -= 0.85 * mean);
+        }
+    }
+
+    /// The output channel that sees most of what is there.
+    pub(super) fn busiest(&mut self) -> usize {
+        let sums: Vec<f32> = (0..self.bias.len())
+            .map(|output| self.row(output).iter().sum())
+            .collect();
+        (0..sums.len())
+            .max_by(|&a, &b| sums[a].total_cmp(&sums[b]))
+            .unwrap()
+    }
+
     /// The weights of an input channel, 9 per output channel.
     pub(super) fn column(&mut self, input: usize) -> impl Iterator<Item = &mut [f32]> {
         let len = self.inputs * 9;
@@ -50,8 +68,18 @@ impl Conv {
 #[derive(Clone)]
 pub(super) struct Net {
     pub(super) convs: Vec<Conv>,
-    /// Whether its output joins large numbers and small ones.
-    pub(super) is_joined: bool,
+    pub(super) head: Head,
+}
+
+/// What stands behind the convolutions.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Head {
+    /// A dense layer, `y`.
+    One,
+    /// Two, of large numbers and of small ones, `boxes` and `scores`.
+    Apart,
+    /// The same, joined to `y`.
+    Joined,
 }
 
 impl Net {
@@ -70,7 +98,7 @@ impl Net {
         });
         Self {
             convs: convs.collect(),
-            is_joined: false,
+            head: Head::One,
         }
     }
 
@@ -110,11 +138,15 @@ impl Net {
                 vec![],
             )
         };
-        if !self.is_joined {
+        if self.head == Head::One {
             return dense(model, "y", 1.0).output("y");
         }
         let model = dense(model, "boxes", 200.0);
-        dense(model, "scores", 0.5)
+        let model = dense(model, "scores", 0.5);
+        if self.head == Head::Apart {
+            return model.output("boxes").output("scores");
+        }
+        model
             .node("Concat", &["boxes", "scores"], &["y"], vec![int("axis", 1)])
             .output("y")
     }

@@ -125,8 +125,42 @@ impl Cause {
         }
     }
 
-    /// What to do about it.
+    /// Options of `compile` and `evaluate` that do something about it, to be pasted behind the others; `None` where the
+    /// calibration data have to change.
+    pub const fn options(&self) -> Option<&'static str> {
+        match self {
+            Self::WrongNormalisation { .. }
+            | Self::WrongChannelOrder
+            | Self::TooFewSamples { .. }
+            | Self::RangeNeverSeen { .. }
+            | Self::RangeTooWide { .. }
+            | Self::RareOutliers {
+                only_in_calibration: true,
+                ..
+            } => None,
+            Self::Saturation { .. } => Some("--calibrator minmax"),
+            Self::RareOutliers { .. } => Some("--calibrator percentile=99.9"),
+            Self::DeadChannel { .. } => Some("--step absorb-bias=on --step equalize-channels=on"),
+            Self::SharedScale { .. } => Some("--step split-concats=on"),
+            Self::BiasOverflow { .. } => Some("--step absorb-bias=on"),
+            // What equalization takes from one side it gives to the other, whose rounding then counts.
+            Self::OutlierChannel { .. } | Self::WeightOutlier { .. } => {
+                Some("--step equalize-channels=on --step reconstruct-weights=on --step correct-bias=on")
+            }
+            Self::Accumulated => Some("--calibrator auto --effort max"),
+        }
+    }
+
+    /// What to do about it: the options, or what to do with the data; and what else helps.
     pub fn cure(&self) -> String {
+        match self.options() {
+            Some(options) => format!("compile with `{options}`; {}", self.otherwise()),
+            None => self.otherwise(),
+        }
+    }
+
+    /// What to do about it in the data or in the model.
+    fn otherwise(&self) -> String {
         match self {
             Self::WrongNormalisation { scale, offset } => format!(
                 "prepare the data of `--calibration` as those of `--data`: here x · {scale:.4} + {offset:.4} fits"
@@ -138,32 +172,33 @@ impl Cause {
             Self::RangeNeverSeen { .. } => {
                 "add samples like those of `--data` to `--calibration`; the report tells which ones lie outside".to_owned()
             }
-            Self::Saturation { .. } => "calibrate with `--calibrator minmax`".to_owned(),
-            Self::RangeTooWide { .. } => "calibrate with samples like those of `--data`".to_owned(),
+            Self::Saturation { .. } => "else give `--calibration` samples without such values".to_owned(),
+            Self::RangeTooWide { .. } => {
+                "give `--calibration` samples like those of `--data`, and none that reach farther".to_owned()
+            }
             Self::RareOutliers {
                 typical,
                 only_in_calibration: true,
                 ..
-            } => format!("take the samples with values beyond {typical:.4} out of `--calibration`"),
-            Self::RareOutliers { .. } => {
-                "calibrate with `--calibrator percentile=99.99` or `--calibrator mse`".to_owned()
-            }
+            } => format!(
+                "take the samples with values beyond {:.4} out of `--calibration`",
+                2.0 * typical
+            ),
+            Self::RareOutliers { .. } => "`--calibrator mse` cuts off less".to_owned(),
             Self::OutlierChannel { channel, .. } => format!(
-                "scale channel {channel} down in the model, by its layer's weights, and its readers' weights up as much"
+                "or scale channel {channel} down in the model, by its layer's weights, and its readers' weights up as much"
             ),
             Self::DeadChannel { .. } => {
-                "take that channel out of the model: add its value times its readers' weights to their bias".to_owned()
+                "or take that channel out of the model: add its value times its readers' weights to their bias".to_owned()
             }
             Self::SharedScale { .. } => {
-                "let the model give the parts as outputs of their own, without the concatenation".to_owned()
+                "or let the model give the parts as outputs of their own, without the concatenation".to_owned()
             }
             Self::BiasOverflow { .. } => {
-                "scale the layer's input up and its weights down in the model, or compile with `--precision f32`".to_owned()
+                "or scale the layer's input up and its weights down in the model".to_owned()
             }
-            Self::WeightOutlier { .. } => {
-                "train with weight decay, clip that weight, or compile with `--precision f32`".to_owned()
-            }
-            Self::Accumulated => "quantize with training in the loop, or compile with `--precision f32`".to_owned(),
+            Self::WeightOutlier { .. } => "else train with weight decay, or clip that weight".to_owned(),
+            Self::Accumulated => "else quantize with training in the loop, or take `--precision f32`".to_owned(),
         }
     }
 }
