@@ -45,13 +45,11 @@ pub(super) fn patches(
     let most = (depth * PER_WEIGHT)
         .max(FEWEST)
         .min(MOST_ELEMENTS / (depth * groups));
-    let step = total.div_ceil(most.max(1)).max(1);
+    let step = spread_step(total.div_ceil(most.max(1)), per_sample);
     let mut found = Patches {
         depth,
         groups: vec![Vec::new(); groups],
     };
-    // A step that is coprime to the row's length does not meet the same columns again and again.
-    let step = step | 1;
     for at in (0..total).step_by(step) {
         let values = &samples[at / per_sample];
         let (x, position) = (values.as_f32()?, at % per_sample);
@@ -61,6 +59,23 @@ pub(super) fn patches(
         }
     }
     Some(found)
+}
+
+/// The least step from `step` on that meets all positions of a sample in turn: one that has no divisor in common with their
+/// number, or it would meet the same columns again and again.
+fn spread_step(step: usize, positions: usize) -> usize {
+    let has_common_divisor = |step: usize| {
+        let (mut a, mut b) = (step, positions);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a > 1
+    };
+    let mut step = step.max(1);
+    while has_common_divisor(step) && positions > 1 {
+        step += 1;
+    }
+    step
 }
 
 impl Patches {
@@ -93,5 +108,19 @@ impl Patches {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patches_come_from_every_column() {
+        assert_eq!(spread_step(4, 125), 4);
+        assert_eq!(spread_step(5, 125), 6);
+        assert_eq!(spread_step(2, 36), 5);
+        assert_eq!(spread_step(0, 1), 1);
+        assert_eq!(spread_step(3, 0), 3);
     }
 }
