@@ -44,7 +44,8 @@ impl<'s> Calibration<'s> {
             return Err(QuantizeError::Problems(loops));
         }
         let subset = Subset::of(samples, &graph, options.effort.macs());
-        let equalized = equalize::run(&mut graph, &subset, options.steps, progress)?;
+        let forms = weight_form::taken(&graph, &options.pins.weights(&graph, options.weights));
+        let equalized = equalize::run(&mut graph, &forms, &subset, options.steps, progress)?;
         let calibrators: Vec<_> = options.pins.calibrators().chain([options.calibrator]).collect();
         let observed = Observed::of(&graph, samples, &calibrators, progress)?;
         let mut pinned = options.pins.precisions(&graph);

@@ -18,6 +18,7 @@ use super::outliers;
 use super::scheme::Constants;
 use super::steps::{Step, Steps};
 use super::subset::Subset;
+use super::weight_form::WeightForm;
 use crate::ir::{FloatGraph, FloatTensor, Progress, Samples};
 use crate::op::tensor::Values;
 use crate::op::{Clamp, Op};
@@ -37,6 +38,7 @@ const LEAST_PART: f64 = 1.0 / 256.0;
 /// between layers that it changed.
 pub(super) fn run(
     graph: &mut FloatGraph,
+    forms: &[WeightForm],
     subset: &Subset<'_>,
     steps: Steps,
     progress: Progress<'_>,
@@ -62,7 +64,7 @@ pub(super) fn run(
             is_changed |= outliers::split(graph, group, channels, equalizes);
         }
         if equalizes {
-            is_changed |= group.equalize(graph, channels);
+            is_changed |= group.equalize(graph, forms, channels);
         }
         changed += usize::from(is_changed);
     }
@@ -141,7 +143,7 @@ impl Group {
     }
 
     /// Divides channels by what makes the expected error of the readers' results least.
-    fn equalize(&self, graph: &mut FloatGraph, all: &mut [Channels]) -> bool {
+    fn equalize(&self, graph: &mut FloatGraph, forms: &[WeightForm], all: &mut [Channels]) -> bool {
         let Some(count) = all.first().map(|channels| channels.min.len()) else {
             return false;
         };
@@ -150,7 +152,7 @@ impl Group {
             let node = &graph.nodes[reader];
             let constants = Constants::of(graph, node)?;
             let inputs = Inputs::of(&node.op, &constants, count)?;
-            Some((constants, inputs, place))
+            Some((constants, inputs, place, forms[reader]))
         });
         let Some(readers) = readers.collect::<Option<Vec<_>>>() else {
             return false;
@@ -161,8 +163,8 @@ impl Group {
                 .iter()
                 .map(|channels| channels.divided(factors).span() / 255.0);
             let step = steps.map(|step| step * step).sum::<f64>().sqrt();
-            let errors = readers.iter().map(|(constants, inputs, place)| {
-                expected_error(constants, inputs, &all[*place], factors, step)
+            let errors = readers.iter().map(|(constants, inputs, place, form)| {
+                expected_error(constants, inputs, *form, &all[*place], factors, step)
             });
             errors.sum()
         };
@@ -178,7 +180,7 @@ impl Group {
             return false;
         }
         let factors = factors(&parts, best);
-        let scaled = readers.iter().map(|(constants, inputs, _)| {
+        let scaled = readers.iter().map(|(constants, inputs, ..)| {
             let row = constants.weights.len() / constants.channels().max(1);
             let weights = constants.weights.iter().enumerate();
             let weights = weights
@@ -262,6 +264,7 @@ pub(super) fn factors(parts: &[f64], degree: usize) -> Vec<f64> {
 fn expected_error(
     constants: &Constants<'_>,
     inputs: &Inputs,
+    form: WeightForm,
     channels: &Channels,
     factors: &[f64],
     step: f64,
@@ -269,18 +272,32 @@ fn expected_error(
     let row = constants.weights.len() / constants.channels().max(1);
     let mean_square = |c: usize| channels.squares[c] / channels.count.max(1.0);
     let (mut error, mut energy) = (0.0, 0.0);
+    // How far the weights of all channels reach, and the part that each of them has in the results' error.
+    let (mut reach, mut seen_by_all) = (0.0f64, 0.0);
+    let block = form.block().unwrap_or(row).max(1);
     for (o, weights) in constants.weights.chunks_exact(row.max(1)).enumerate() {
-        let (mut squares, mut most, mut seen) = (0.0, 0.0f64, 0.0);
-        for (i, &weight) in weights.iter().enumerate() {
-            let c = inputs.channel(o, i);
-            let scaled = f64::from(weight) * factors[c];
-            squares += scaled * scaled;
-            most = most.max(scaled.abs());
-            seen += mean_square(c) / (factors[c] * factors[c]);
-            energy += f64::from(weight) * f64::from(weight) * mean_square(c);
+        for (start, weights) in (0..row).step_by(block).zip(weights.chunks(block)) {
+            let (mut squares, mut most, mut seen) = (0.0, 0.0f64, 0.0);
+            for (i, &weight) in weights.iter().enumerate() {
+                let c = inputs.channel(o, start + i);
+                let scaled = f64::from(weight) * factors[c];
+                squares += scaled * scaled;
+                most = most.max(scaled.abs());
+                seen += mean_square(c) / (factors[c] * factors[c]);
+                energy += f64::from(weight) * f64::from(weight) * mean_square(c);
+            }
+            reach = reach.max(most);
+            seen_by_all += seen;
+            let weight_step = match form {
+                WeightForm::Int8PerTensor => 0.0,
+                _ => most / f64::from(form.codes().1),
+            };
+            error += (step * step * squares + weight_step * weight_step * seen) / 12.0;
         }
-        let weight_step = most / 127.0;
-        error += (step * step * squares + weight_step * weight_step * seen) / 12.0;
+    }
+    if form == WeightForm::Int8PerTensor {
+        let weight_step = reach / f64::from(form.codes().1);
+        error += weight_step * weight_step * seen_by_all / 12.0;
     }
     if energy > 0.0 { error / energy } else { 0.0 }
 }

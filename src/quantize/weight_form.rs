@@ -91,12 +91,17 @@ impl WeightForm {
     }
 }
 
-/// The form that the weights of every node take where these are wished for, by node. Layers that stay int8 instead are noted.
+/// The form that the weights of every node take where these are wished for, by node.
+pub(super) fn taken(graph: &FloatGraph, wished: &[WeightForm]) -> Vec<WeightForm> {
+    let nodes = graph.nodes.iter().zip(wished);
+    nodes.map(|(node, wished)| wished.for_op(&node.op)).collect()
+}
+
+/// The same, noting the layers that stay int8 instead.
 pub(super) fn settle(graph: &mut FloatGraph, wished: &[WeightForm]) -> Vec<WeightForm> {
     /// Names that are told.
     const MOST: usize = 5;
-    let taken = |(node, wished): (&Node<FloatTensor>, &WeightForm)| wished.for_op(&node.op);
-    let forms: Vec<WeightForm> = graph.nodes.iter().zip(wished).map(taken).collect();
+    let forms = taken(graph, wished);
     let is_layer = |node: &&Node<FloatTensor>| WeightForm::Int8PerTensor.for_op(&node.op) != WeightForm::Int8;
     for form in WeightForm::ALL {
         let layers = graph.nodes.iter().zip(wished).zip(&forms);
