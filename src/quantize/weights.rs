@@ -67,7 +67,7 @@ impl Weights {
             let scale = f64::from(self.grid.scales[channel]);
             let steps = libm::rint(bias / (f64::from(input_scale) * scale));
             let row = &self.codes[channel * self.row_len()..][..self.row_len()];
-            fits(steps, self.grid.taken(channel, row)).then_some(steps as i32)
+            fits(self.grid.form, steps, self.grid.taken(channel, row)).then_some(steps as i32)
         };
         Some(Self {
             bias: bias.iter().enumerate().map(steps).collect::<Option<_>>()?,
@@ -81,10 +81,15 @@ impl Weights {
     }
 }
 
+/// The most steps of a bias of int4 weights. Their steps are coarse beside those of the output, so that sums may have to be shifted
+/// left for the rescale; a channel with hardly any weights must leave the others room for that.
+const MOST_INT4_BIAS: f64 = (1 << 25) as f64;
+
 /// Whether sums stay in int32: whatever the zero point, |bias − zero_point·Σw| + 128·Σ|w| stays below this, and so does
 /// |bias| + 255·Σ|w|.
-fn fits(bias_steps: f64, taken: f64) -> bool {
-    bias_steps.abs() + 256.0 * taken <= f64::from(i32::MAX)
+fn fits(form: WeightForm, bias_steps: f64, taken: f64) -> bool {
+    let leaves_room = !form.is_int4() || bias_steps.abs() <= MOST_INT4_BIAS;
+    leaves_room && bias_steps.abs() + 256.0 * taken <= f64::from(i32::MAX)
 }
 
 /// Where the bias of a channel without weights lies in its steps: fine enough for any output, far from overflow.
@@ -146,7 +151,7 @@ pub(super) fn quantize(
             let all_fit = together
                 .clone()
                 .zip(&layer)
-                .all(|(channel, (steps, codes))| fits(*steps, out.grid.taken(channel, codes)));
+                .all(|(channel, (steps, codes))| fits(form, *steps, out.grid.taken(channel, codes)));
             if all_fit || scale > f32::MAX / 4.0 {
                 for (steps, codes) in layer {
                     out.codes.extend(codes);
@@ -206,6 +211,15 @@ mod tests {
         assert!(sum(0) <= i64::from(i32::MAX));
         let back = f64::from(weights.bias[0]) * f64::from(1e-3f32) * f64::from(weights.grid.scales[0]);
         assert!((back - 100.0).abs() < 1e-4, "{back}");
+    }
+
+    #[test]
+    fn a_bias_of_int4_weights_leaves_room_for_a_shift() {
+        for form in [WeightForm::Int4, WeightForm::Int4Block32] {
+            let weights = quantize(&[1e-7, 1.0], 2, &[100.0, 1.0], 1e-3, form);
+            assert_eq!(weights.coarser, [0]);
+            assert!(f64::from(weights.bias[0]) <= MOST_INT4_BIAS);
+        }
     }
 
     #[test]
