@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use tinsmith::quantize::WeightForm;
 use tinsmith::{import, op};
 
 use super::answer::{Answer, Table};
@@ -39,14 +40,20 @@ pub(super) fn run(_: &Args) -> Result<Answer, Failure> {
             limits.row([name.to_owned(), (*limit).to_owned()]);
         }
     }
+    let mut forms = Table::new(&["weights", "taken by"]);
+    for form in WeightForm::ALL {
+        forms.row([form.name().to_owned(), form.layers().to_owned()]);
+    }
     let text = format!(
-        "{}\n  Figures are ONNX's own tests of the operator alone: passed of all. `?`: it has none of the kind. What has no\n  int16x8 form computes in f32 there.\n\n{}",
+        "{}\n  Figures are ONNX's own tests of the operator alone: passed of all. `?`: it has none of the kind. What has no\n  int16x8 form computes in f32 there.\n\n{}\n{}",
         table.render(),
-        limits.render()
+        limits.render(),
+        forms.render()
     );
+    let forms = WeightForm::ALL.map(|form| json!({ "form": form.name(), "layers": form.layers() }));
     Ok(Answer::new(
         text,
-        json!({ "operators": operators, "kernels": kernels }),
+        json!({ "operators": operators, "kernels": kernels, "weight_forms": forms }),
     ))
 }
 

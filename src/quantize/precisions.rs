@@ -57,11 +57,7 @@ impl Precisions {
     pub(super) fn settle_weights(&self, wished: &mut [WeightForm]) -> Option<String> {
         let mut settled = false;
         for (precision, wished) in self.nodes.iter().zip(wished) {
-            let is_int4 = match wished {
-                WeightForm::Int4 | WeightForm::Int4Block32 | WeightForm::Int4Block64 => true,
-                WeightForm::Int8 | WeightForm::Int8PerTensor => false,
-            };
-            if is_int4 && *precision == Precision::Int16x8 {
+            if wished.is_int4() && *precision == Precision::Int16x8 {
                 *wished = WeightForm::Int8;
                 settled = true;
             }

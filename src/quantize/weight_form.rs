@@ -42,6 +42,15 @@ impl WeightForm {
         }
     }
 
+    /// The layers that take it, in words.
+    pub const fn layers(self) -> &'static str {
+        if self.is_int4() {
+            "dense layers, convolutions with a 1×1 kernel without padding and groups; others stay int8"
+        } else {
+            "dense layers and convolutions"
+        }
+    }
+
     /// The form that the weights of an operator take where this one is wished for: int4 is for dense layers and convolutions
     /// with a 1×1 kernel.
     pub fn for_op(self, op: &Op) -> Self {

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Holds what `tinsmith compile --emit onnx` writes against ONNX Runtime and against exact arithmetic.
 
-  compare.py TINSMITH MODELS [NAME...]
+  compare.py TINSMITH MODELS [NAME...] [-- OPTION...]
 
 TINSMITH is the program, MODELS a folder of float models with `io/NAME/in*_*.npy` (one input) and perhaps
-`io/NAME/calib*_*.npy` (more of them) beside each. Every model is calibrated, compiled, run on the simulator and, from the
+`io/NAME/calib*_*.npy` (more of them) beside each. OPTIONs are those of `tinsmith compile`. Every model is calibrated, compiled, run on the simulator and, from the
 ONNX file, in ONNX Runtime: as it stands and optimized. Outputs are counted that differ from the simulator's. Then the
 file is evaluated in float64, which shares no code with Tinsmith, and the table gets two columns more:
 
@@ -88,6 +88,8 @@ def apply(node, attributes, inputs):
 
 def scaled(values, attributes, rank):
     if values.ndim == 0 or values.size == 1: return values.reshape(())
+    if attributes.get('block_size', 0):
+        return np.repeat(values, attributes['block_size'], attributes.get('axis', 1) % rank)
     return values.reshape([-1 if axis == attributes.get('axis', 1) % rank else 1 for axis in range(rank)])
 
 
@@ -106,7 +108,13 @@ def bias_scales(model, constants):
         node = producers[name]
         while node.op_type in ('Transpose', 'Reshape'): node = producers[node.input[0]]
         return constants[node.input[1]].astype(np.float64)
-    return {node.input[2]: scale(node.input[0]) * scale(node.input[1]) for node in model.graph.node
+    def product(node):
+        own, x, weights = scale(node.input[2]), scale(node.input[0]), scale(node.input[1])
+        if weights.ndim < 2: return x * weights
+        # The least scale of a channel's blocks is a whole multiple of the one that its bias counts in.
+        parts = weights.reshape(len(weights), -1).min(1)[:, None] / np.arange(1, 256) * x
+        return np.take_along_axis(parts, np.abs(parts - own[:, None]).argmin(1)[:, None], 1)[:, 0]
+    return {node.input[2]: product(node) for node in model.graph.node
             if node.op_type in ('Conv', 'ConvTranspose', 'Gemm') and len(node.input) > 2}
 
 
@@ -123,7 +131,10 @@ def exact(model, feeds, given=None):
             codes = inputs[0].astype(np.float64)
             zero = scaled(inputs[2].astype(np.float64), attributes, codes.ndim) if len(inputs) > 2 else 0.0
             scale = steps_of.get(node.output[0], inputs[1].astype(np.float64))
-            made = [(codes - zero) * scaled(scale, attributes, codes.ndim)]
+            steps = scaled(scale, attributes, codes.ndim)
+            # The last block may be cut short.
+            if steps.ndim == codes.ndim: steps = steps[tuple(slice(n) for n in codes.shape)]
+            made = [(codes - zero) * steps]
         elif node.op_type == 'QuantizeLinear':
             codes, steps = rounded(inputs[0], inputs[1], inputs[2])
             if given is not None:
@@ -145,6 +156,8 @@ def exact(model, feeds, given=None):
 def session(model, level):
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level, options.log_severity_level = level, 4
+    # In opset 21, which int4 weights need, the optimizer makes QuantizeLinear disagree with its own zero point.
+    if model.opset_import[0].version >= 21: options.add_session_config_entry('session.disable_quant_qdq', '1')
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])
 
 
@@ -152,7 +165,7 @@ def files(folder, kind):
     return sorted(glob.glob(f'{folder}/{kind}*_*.npy'), key=lambda path: int(os.path.basename(path)[len(kind):].split('_')[0]))
 
 
-def compare(program, path, work):
+def compare(program, path, work, options):
     stem = os.path.basename(path)[:-len('.onnx')]
     io = os.path.join(os.path.dirname(path), 'io', stem)
     inputs = files(io, 'in')
@@ -161,7 +174,7 @@ def compare(program, path, work):
     for value, data in zip(onnx.load(path).graph.input, inputs):
         if any(not d.dim_value for d in value.type.tensor_type.shape.dim):
             flags += ['--shape', value.name + '=' + ','.join(map(str, np.load(data).shape))]
-    done = run('compile', path, '--target', TARGET, '--emit', 'tin,onnx', '-o', work, *flags)
+    done = run('compile', path, '--target', TARGET, '--emit', 'tin,onnx', '-o', work, *flags, *options)
     if done.returncode:
         return f'{stem} | not compiled: {" ".join(done.stderr.split())[:120]}'
     model = onnx.load(f'{work}/{stem}.qdq.onnx')
@@ -194,12 +207,14 @@ def compare(program, path, work):
 
 
 def main():
-    program, folder, only = sys.argv[1], sys.argv[2], sys.argv[3:]
+    given, options = sys.argv[1:], []
+    if '--' in given: given, options = given[:given.index('--')], given[given.index('--') + 1:]
+    program, folder, only = given[0], given[1], given[2:]
     print('model | output bytes | ONNX Runtime | optimized | exact | rounded')
     with tempfile.TemporaryDirectory() as work:
         for path in sorted(glob.glob(f'{folder}/*.onnx')):
             if not only or os.path.basename(path)[:-len('.onnx')] in only:
-                print(compare(program, path, work), flush=True)
+                print(compare(program, path, work, options), flush=True)
 
 
 if __name__ == '__main__':
