@@ -3,11 +3,13 @@
 mod edge;
 mod handmade;
 mod models;
+mod wide;
 
 use std::collections::BTreeSet;
 
 use tinsmith::simulate::{BoardError, SimulateError, Simulator, board};
 use tinsmith::target::Target;
+use tinsmith_runtime::format::{Dequantize16, Quantize16};
 use tinsmith_runtime::kernels::{self, Layer};
 use tinsmith_runtime::{Blob, BlobError};
 
@@ -102,7 +104,9 @@ fn the_blob_by_hand_has_a_step_of_every_integer_kind() {
     let blob = handmade::blob();
     let blob = Blob::check(&blob).unwrap();
     let found: BTreeSet<u8> = blob.steps().map(|layer: Layer| layer.opcode()).collect();
-    let all: BTreeSet<u8> = kernels::INT8.iter().map(|kernel| kernel.opcode).collect();
+    let lists = kernels::INT8.iter().chain(kernels::INT16);
+    let mut all: BTreeSet<u8> = lists.map(|kernel| kernel.opcode).collect();
+    all.extend([Quantize16::OPCODE, Dequantize16::OPCODE]);
     assert_eq!(found, all);
 }
 

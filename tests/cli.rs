@@ -439,8 +439,8 @@ fn bad_targets_and_options_are_named() {
         .compile("-o out --emit uf2")
         .fails(2, &["uf2", "tin, bin, hex"]);
     bench
-        .compile("-o out --precision auto")
-        .fails(2, &["auto", "int8", "int16x8"]);
+        .compile("-o out --precision int12")
+        .fails(2, &["int12", "int8", "int16x8"]);
     bench.compile("-o out --calibrator best").fails(2, &["minmax"]);
     bench
         .compile("-o out --stop-after nothing")

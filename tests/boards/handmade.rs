@@ -1,11 +1,12 @@
 //! A blob with a step of every kind, built by hand: what a board must compute as the simulator does, before any model.
 
 use tinsmith_runtime::format::{
-    Add, AveragePool, Conv2d, ConvNd, Delay, Dense, DepthwiseConv2d, Div, Fill, LayerNorm, Lstm, MatMul,
-    MaxPool, MinMax, Mul, PRelu, Pair, Resample, Softmax, StridedCopy, Table, Window, Window3,
+    Add, AveragePool, Conv2d, ConvNd, Delay, Dense, DenseInt4, DepthwiseConv2d, Div, Fill, LayerNorm, Lstm,
+    MatMul, MaxPool, MinMax, Mul, PRelu, Pair, Resample, Softmax, StridedCopy, Table, Window, Window3,
 };
 use tinsmith_runtime::kernels::{Layer, softmax};
 
+use super::wide;
 use crate::blobs::{Parts, Random};
 
 /// Rows, columns and channels of the input.
@@ -53,10 +54,10 @@ fn window(input: (u16, u16), output: (u16, u16), kernel: u16, pad: u16, stride: 
 }
 
 /// Regions of the arena, one behind the other, none of them at a multiple of anything.
-struct Regions(u32);
+pub(super) struct Regions(u32);
 
 impl Regions {
-    fn take(&mut self, bytes: u32) -> u32 {
+    pub(super) fn take(&mut self, bytes: u32) -> u32 {
         let offset = self.0;
         self.0 += bytes + 1;
         offset
@@ -285,12 +286,34 @@ pub(crate) fn blob() -> Vec<u8> {
         left_shift: 0,
     }));
 
+    // Five outputs of six int4 weights each, for every pixel.
+    let o = regions.take(8 * 8 * 5);
+    layers.push(Layer::DenseInt4(DenseInt4 {
+        ifm: n,
+        ofm: o,
+        constants: parts.constants_block(&filters(random, 5, 5 * 3)),
+        rows: 8,
+        row_step: 48,
+        columns: 8,
+        column_step: 6,
+        in_features: 6,
+        out_features: 5,
+        block: 0,
+        ofm_zero_point: 2,
+        min,
+        max,
+        left_shift: 0,
+        packing: 0,
+    }));
+
     let outputs = computed(random, &mut parts, &mut layers, &mut regions, [n, state + 80]);
+    let wide = wide::steps(random, &mut parts, &mut layers, &mut regions, n);
 
     parts.layers = layers;
     parts.inputs = vec![(x, x_bytes)];
-    parts.outputs = vec![(k, 80), (l, 80), (m, 80), (n, 8 * 8 * 6)];
+    parts.outputs = vec![(k, 80), (l, 80), (m, 80), (n, 8 * 8 * 6), (o, 8 * 8 * 5)];
     parts.outputs.extend(outputs);
+    parts.outputs.extend(wide);
     parts.state = (state, 80 + 64);
     parts.arena_bytes = regions.0;
     parts.blob()

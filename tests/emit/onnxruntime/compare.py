@@ -12,6 +12,9 @@ file is evaluated in float64, which shares no code with Tinsmith, and the table 
   rounded  codes of all tensors that ONNX Runtime rounds otherwise than exact arithmetic on the very same inputs, and how
            far the farthest of these lay from the middle between two codes, in steps: the f32 rounding that causes it
 
+Operators that compute in reals are evaluated in float64 too, where the simulator has float32: with `-- --precision int16x8`,
+what lies behind them differs. Functions on int16 come from tables, and differ by the codes that a note of the compiler states.
+
 Needs numpy, onnx, onnxruntime.
 """
 import glob, os, subprocess, sys, tempfile
