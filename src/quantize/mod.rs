@@ -1,4 +1,4 @@
-//! Quantization: a [`FloatGraph`] becomes a [`QuantGraph`] of int8 tensors.
+//! Quantization: a [`FloatGraph`] becomes a [`QuantGraph`] of int8 tensors, or of int16 ones where that is asked for.
 //!
 //! A model that brings its own `QuantizeLinear` and `DequantizeLinear` nodes is taken as it stands ([`qdq`]), and samples
 //! give what it lacks ([`complete`]). Any other is calibrated: ranges come from samples that the reference executor runs
