@@ -8,7 +8,7 @@ use super::scheme::Scheme;
 use super::subset::Subset;
 use super::{
     Calibrator, Options, Precision, QuantizeError, Quantized, Step, Steps, WeightForm, auto, calibrate,
-    concats, equalize, finished, loops, noise, sweep, weight_form,
+    concats, equalize, finished, loops, noise, sweep, trial, weight_form,
 };
 use crate::ir::{FloatGraph, Progress, Samples};
 use crate::op::quant::Range;
@@ -28,12 +28,13 @@ pub struct Calibration<'s> {
 }
 
 impl<'s> Calibration<'s> {
-    /// Ranges from samples, weights from ranges, both as good as the options' effort makes them.
+    /// Ranges from samples, weights from ranges, both as good as the options' effort makes them: of the steps that are asked for,
+    /// those are taken that do best on samples which they were not made from.
     ///
     /// # Errors
     /// See [`QuantizeError`]; a node without an integer form is none yet.
     pub fn of(
-        mut graph: FloatGraph,
+        graph: FloatGraph,
         samples: &'s dyn Samples,
         options: &Options,
         progress: Progress<'_>,
@@ -43,6 +44,28 @@ impl<'s> Calibration<'s> {
         if !loops.is_empty() {
             return Err(QuantizeError::Problems(loops));
         }
+        let (steps, note) = trial::choose(&graph, samples, options, progress)?;
+        let options = Options {
+            steps,
+            ..options.clone()
+        };
+        let mut calibration = Self::with(graph, samples, options, progress)?;
+        calibration.graph.notes.extend(note);
+        Ok(calibration)
+    }
+
+    /// What the model loses on other samples: for each output the squared error in proportion to the output's square.
+    pub(super) fn loss(&mut self, others: &Subset<'_>) -> Result<Vec<f64>, QuantizeError> {
+        sweep::loss(&self.graph, &mut self.scheme, others)
+    }
+
+    /// With all steps that the options have.
+    pub(super) fn with(
+        mut graph: FloatGraph,
+        samples: &'s dyn Samples,
+        options: Options,
+        progress: Progress<'_>,
+    ) -> Result<Self, QuantizeError> {
         let subset = Subset::of(samples, &graph, options.effort.macs());
         let forms = weight_form::taken(&graph, &options.pins.weights(&graph, options.weights));
         let equalized = equalize::run(&mut graph, &forms, &subset, options.steps, progress)?;
@@ -82,7 +105,7 @@ impl<'s> Calibration<'s> {
         Ok(Self {
             graph,
             samples,
-            options: options.clone(),
+            options,
             pinned,
             forms,
             ranges: [ranges, extremes],

@@ -38,6 +38,7 @@ mod spread;
 mod steps;
 mod subset;
 mod sweep;
+mod trial;
 mod weight_form;
 mod weight_grid;
 mod weights;

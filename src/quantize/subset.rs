@@ -31,6 +31,21 @@ impl<'s> Subset<'s> {
         let indices = (0..count).map(|i| i * samples.len() / count.max(1)).collect();
         Self { samples, indices }
     }
+
+    /// These samples in two parts: all but one in so many, and those.
+    pub(super) fn divided(&self, parts: usize) -> (Self, Self) {
+        let of = |is_held_back: bool| Self {
+            samples: self.samples,
+            indices: self
+                .indices
+                .iter()
+                .enumerate()
+                .filter(|(place, _)| (place % parts == parts - 1) == is_held_back)
+                .map(|(_, &index)| index)
+                .collect(),
+        };
+        (of(false), of(true))
+    }
 }
 
 impl Samples for Subset<'_> {

@@ -61,6 +61,48 @@ pub(super) fn run(
     Ok(mended)
 }
 
+/// What rounding everything as `scheme` says loses of the outputs: for each the squared error in proportion to its square.
+pub(super) fn loss(
+    graph: &FloatGraph,
+    scheme: &mut Scheme,
+    subset: &Subset<'_>,
+) -> Result<Vec<f64>, QuantizeError> {
+    let mut sweep = Sweep {
+        graph,
+        tensors: vec![None; graph.tensors.len()],
+        count: subset.len(),
+    };
+    sweep.start(scheme, subset)?;
+    let dead_after = dead_after(graph);
+    for (position, node) in graph.nodes.iter().enumerate() {
+        sweep.step(scheme, position, node, Steps::NONE)?;
+        for dead in dead_after[position]
+            .iter()
+            .filter(|dead| !graph.outputs.contains(dead))
+        {
+            sweep.tensors[dead.index()] = None;
+        }
+    }
+    let loss = |output: &Handle<FloatTensor>| {
+        let Some(sides) = &sweep.tensors[output.index()] else {
+            return 0.0;
+        };
+        let (mut error, mut square) = (0.0, 0.0);
+        for (float, quantized) in sides.float.iter().zip(&sides.quantized) {
+            for (float, quantized) in float.to_f64().into_iter().zip(quantized.to_f64()) {
+                error += (float - quantized) * (float - quantized);
+                square += float * float;
+            }
+        }
+        if error > 0.0 {
+            error / f64::max(square, f64::MIN_POSITIVE)
+        } else {
+            0.0
+        }
+    };
+    Ok(graph.outputs.iter().map(loss).collect())
+}
+
 struct Sweep<'g> {
     graph: &'g FloatGraph,
     tensors: Vec<Option<Sides>>,
@@ -119,7 +161,11 @@ impl Sweep<'_> {
                 quantized_in: &x.quantized,
                 float_out,
             };
-            let better = mend::better(&layer, weights, steps)?;
+            let better = if steps == Steps::NONE {
+                None
+            } else {
+                mend::better(&layer, weights, steps)?
+            };
             mended = better.is_some();
             let weights = better.as_ref().unwrap_or(weights);
             replaced = weights.reals(constants.shape, input.scale).into();
