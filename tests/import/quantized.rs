@@ -7,6 +7,7 @@ use tinsmith::ir::verify::verify;
 use tinsmith::op::Op;
 use tinsmith::op::tensor::{DType, Data, Narrow, Values};
 use tinsmith::{quantize, reference};
+use tinsmith_proto::OperatorSetIdProto;
 use tinsmith_proto::tensor_proto::DataType;
 
 use super::onnx::{Onnx, int, word};
@@ -32,6 +33,106 @@ fn bytes(elements: &[u8]) -> Values {
 
 fn narrow(kind: Narrow, shape: &[usize], codes: &[u8]) -> Values {
     Values::new(shape, Data::Narrow(kind, codes.to_vec()))
+}
+
+/// A convolution as NNCF writes it: a range for its input, one for each channel of its weights.
+fn of_nncf(levels: i64, low: f32) -> Onnx {
+    let ends = |values: &[f32]| Values::f32([values.len(), 1, 1, 1], values.to_vec());
+    let fake = "org.openvinotoolkit.FakeQuantize";
+    let mut model = Onnx::new(13);
+    model.0.opset_import.push(OperatorSetIdProto {
+        domain: "org.openvinotoolkit".into(),
+        version: 1,
+    });
+    model
+        .input("x", [1, 2, 1, 2])
+        .constant("low", &Values::f32([1], vec![low]))
+        .constant("high", &Values::f32([1], vec![1.27]))
+        .constant("w", &Values::f32([2, 2, 1, 1], vec![0.5, -1.0, 0.035, 9.0]))
+        .constant("w_low", &ends(&[-1.27, -2.54]))
+        .constant("w_high", &ends(&[1.27, 2.54]))
+        .node(
+            fake,
+            &["x", "low", "high", "low", "high"],
+            &["xq"],
+            vec![int("levels", levels)],
+        )
+        .node(
+            fake,
+            &["w", "w_low", "w_high", "w_low", "w_high"],
+            &["wq"],
+            vec![int("levels", 255)],
+        )
+        .node("Conv", &["xq", "wq"], &["c"], vec![])
+        .node(
+            fake,
+            &["c", "y_low", "y_high", "y_low", "y_high"],
+            &["y"],
+            vec![int("levels", 256)],
+        )
+        .constant("y_low", &Values::f32([], vec![-5.12]))
+        .constant("y_high", &Values::f32([], vec![5.08]))
+        .output("y")
+}
+
+#[test]
+fn fake_quantization_is_quantization() {
+    let x = [0.333, -2.0, 1.27, 0.017];
+    // The formula of the page, in f64.
+    let fake = |x: f64, low: f64, high: f64, levels: f64| {
+        let level = ((x.clamp(low, high) - low) / (high - low) * (levels - 1.0)).round_ties_even();
+        low + level * (high - low) / (levels - 1.0)
+    };
+    let xs = x.map(|x| fake(x, -1.28, 1.27, 256.0));
+    let weights = [[0.5, -1.0], [0.035, 9.0]];
+    let mut wanted = Vec::new();
+    for (row, high) in weights.iter().zip([1.27, 2.54]) {
+        let row = row.map(|w| fake(w, -high, high, 255.0));
+        for column in 0..2 {
+            wanted.push(fake(
+                row[0] * xs[column] + row[1] * xs[2 + column],
+                -5.12,
+                5.08,
+                256.0,
+            ));
+        }
+    }
+    let model = of_nncf(256, -1.28);
+    let found = run(&model, &[Values::f32([1, 2, 1, 2], x.map(|x| x as f32).to_vec())]).to_f64();
+    for (found, wanted) in found.iter().zip(&wanted) {
+        assert!((found - wanted).abs() < 1e-5, "{found} {wanted}");
+    }
+    // It is taken as it stands: nothing is calibrated.
+    let graph = tinsmith::load(&model.bytes(), &tinsmith::Options::default()).unwrap();
+    let target = tinsmith::target::Target::builtin("cortex-a").unwrap();
+    let options = tinsmith::Options::default();
+    let artifact =
+        tinsmith::build(&target, graph, &tinsmith::ir::NoSamples, &options, &|_, _, _| ()).unwrap();
+    let params = |tensor| artifact.quant.tensors[tensor].params().unwrap();
+    let input = params(artifact.quant.inputs[0]);
+    assert!(
+        (input.scale - 0.01).abs() < 1e-8 && input.zero_point == 0,
+        "{input:?}"
+    );
+    let output = params(artifact.quant.outputs[0]);
+    assert!(
+        (output.scale - 0.04).abs() < 1e-8 && output.zero_point == 0,
+        "{output:?}"
+    );
+
+    refused(
+        &of_nncf(255, -1.27),
+        &["256 `levels` of what is computed wanted, 255 found"],
+    );
+    refused(
+        &of_nncf(300, -1.28),
+        &["from 2 to 256 `levels` wanted, 300 found"],
+    );
+    refused(
+        &of_nncf(256, -1.284),
+        &["a range one of whose levels is 0 wanted"],
+    );
+    refused(&of_nncf(256, 0.1), &["a range one of whose levels is 0 wanted"]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod conv_kin;
 mod determinant;
 mod einsum;
 mod elementwise;
+mod fake_quantize;
 mod finding;
 mod fourier;
 mod gemm;
@@ -97,6 +98,7 @@ const FAMILIES: &[&[Importer]] = &[
     determinant::IMPORTERS,
     einsum::IMPORTERS,
     elementwise::IMPORTERS,
+    fake_quantize::IMPORTERS,
     finding::IMPORTERS,
     gemm::IMPORTERS,
     logic::IMPORTERS,
