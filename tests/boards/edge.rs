@@ -87,7 +87,7 @@ fn what_does_not_fit_the_edge_is_refused_by_name() {
             ..
         })
     ));
-    let other = super::edge::port(Stored::I16, Stored::F32, Layout::Onnx, &[1]);
+    let other = super::edge::port(Stored::I32, Stored::F32, Layout::Onnx, &[1]);
     let error = edge::store(&other, &Values::f32([1], vec![0.0])).unwrap_err();
     assert!(matches!(error, EdgeError::Unconvertible { .. }), "{error}");
 }
