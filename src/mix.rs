@@ -139,17 +139,19 @@ impl Search<'_> {
     fn force_outputs(&mut self) {
         let graph = self.calibration.graph();
         for &output in &graph.outputs {
-            let Some(node) = graph.producer(output).filter(|node| !self.forced.contains(node)) else {
-                continue;
-            };
-            self.forced.push(node);
-            self.reasons.push(format!(
-                "{} `{}` is computed in f32: {} calibration samples do not tell how far the output `{}` reaches",
-                graph.nodes[node].op.name(),
-                graph.nodes[node].name,
-                self.samples,
-                graph.tensors[output].name
-            ));
+            for node in self.calibration.makers(output) {
+                if self.forced.contains(&node) {
+                    continue;
+                }
+                self.forced.push(node);
+                self.reasons.push(format!(
+                    "{} `{}` is computed in f32: {} calibration samples do not tell how far the output `{}` reaches",
+                    graph.nodes[node].op.name(),
+                    graph.nodes[node].name,
+                    self.samples,
+                    graph.tensors[output].name
+                ));
+            }
         }
     }
 

@@ -226,6 +226,26 @@ fn a_single_sample_does_not_bound_the_outputs() {
     let one = Noise { seed: 1, count: 1 };
     let artifact = compile(graph(1.0), &host(), &one, 0.005).unwrap();
     assert_eq!(precisions(&artifact).last(), Some(&("fourth", DType::F32)));
+    // Nor does it what is moved on the way there.
+    let mut moved = graph(1.0);
+    let shape = vec![1, 64, 2];
+    let output = moved.tensors.push(tinsmith::ir::FloatTensor {
+        name: "moved".into(),
+        ty: tinsmith::op::tensor::TensorType::new(DType::F32, shape.clone()),
+        data: None,
+    });
+    moved.nodes.push(tinsmith::ir::Node {
+        name: "moved".into(),
+        op: tinsmith::op::Op::Reshape(tinsmith::op::Reshape { shape }),
+        inputs: moved.outputs.clone(),
+        outputs: vec![output],
+    });
+    moved.outputs = vec![output];
+    let artifact = compile(moved, &host(), &one, 0.005).unwrap();
+    let [.., fourth, last] = precisions(&artifact)[..] else {
+        panic!("two nodes");
+    };
+    assert_eq!([fourth, last], [("fourth", DType::F32), ("moved", DType::F32)]);
 }
 
 #[test]

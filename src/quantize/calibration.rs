@@ -1,8 +1,10 @@
 //! A float graph and all that samples told about it: from here every mix of precisions is near.
 
+use std::collections::BTreeSet;
+
 use super::ladder::{self, Rung};
 use super::params::Sources;
-use super::precisions::Precisions;
+use super::precisions::{Precisions, carried};
 use super::ranges::Observed;
 use super::scheme::Scheme;
 use super::subset::Subset;
@@ -10,7 +12,7 @@ use super::{
     Calibrator, Options, Precision, QuantizeError, Quantized, Step, Steps, WeightForm, auto, calibrate,
     concats, equalize, finished, loops, noise, sweep, trial, weight_form,
 };
-use crate::ir::{FloatGraph, Progress, Samples};
+use crate::ir::{FloatGraph, FloatTensor, Handle, Progress, Samples};
 use crate::op::quant::Range;
 
 /// A float graph that is calibrated.
@@ -44,11 +46,7 @@ impl<'s> Calibration<'s> {
         if !loops.is_empty() {
             return Err(QuantizeError::Problems(loops));
         }
-        let (steps, note) = trial::choose(&graph, samples, options, progress)?;
-        let options = Options {
-            steps,
-            ..options.clone()
-        };
+        let (options, note) = trial::choose(&graph, samples, options, progress)?;
         let mut calibration = Self::with(graph, samples, options, progress)?;
         calibration.graph.notes.extend(note);
         Ok(calibration)
@@ -116,6 +114,26 @@ impl<'s> Calibration<'s> {
     /// The graph that was calibrated: the one given, but for what steps changed in it that leaves its results as they are.
     pub fn graph(&self) -> &FloatGraph {
         &self.graph
+    }
+
+    /// The nodes that compute an output of the graph, before what only moves it, by position.
+    pub fn makers(&self, output: Handle<FloatTensor>) -> Vec<usize> {
+        let neighbours = self.graph.neighbours();
+        let (mut makers, mut seen, mut open) = (Vec::new(), BTreeSet::new(), vec![output]);
+        while let Some(tensor) = open.pop() {
+            let Some(position) = neighbours[tensor.index()]
+                .producer
+                .filter(|_| seen.insert(tensor))
+            else {
+                continue;
+            };
+            let moved = carried(&self.graph, &self.graph.nodes[position]);
+            if moved.is_empty() {
+                makers.push(position);
+            }
+            open.extend(moved);
+        }
+        makers
     }
 
     /// The quantized graph.
