@@ -1,6 +1,6 @@
 //! `--precision auto`: int8 where it does, f32 where it is needed.
 //!
-//! Quantization says which nodes to compute in reals first ([`quantize::Calibration::ladder`]); what a mix truly loses is measured
+//! Quantization says which nodes to compute in reals first ([`crate::quantize::Calibration::ladder`]); what a mix truly loses is measured
 //! on its blob, in the simulator, against the float graph; and scheduling says whether it fits the target.
 
 use rayon::prelude::*;

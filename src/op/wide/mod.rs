@@ -1,6 +1,6 @@
 //! int16 codes: what operators lower to where activations have two bytes an element and weights are int8.
 //!
-//! Every rescale is an exact ratio ([`rescale::ratio`]), so a result equals ONNX's meaning by construction, on every value
+//! Every rescale is an exact ratio ([`super::rescale::ratio`]), so a result equals ONNX's meaning by construction, on every value
 //! that can occur; only the magnitudes are proven. Functions are the exception: they are linear between the entries of a
 //! table, and [`deviation`] tells by how much they differ.
 //!
